@@ -1,0 +1,75 @@
+"""Where the top-level members of a JSON object stand in its bytes, so that one value can be spliced without a re-encode."""
+
+import re
+from collections.abc import Iterator
+from json import loads
+from typing import NamedTuple
+
+Span = tuple[int, int]
+
+# One token that matters to nesting: a whole string, or a bracket, or a comma or colon.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
+_STRING_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
+_SPACE = b" \t\r\n"
+
+
+class Member(NamedTuple):
+    """`name` as decoded; `escaped` when it was not written plainly; spans are half-open byte offsets."""
+
+    name: str
+    escaped: bool
+    key: Span
+    value: Span
+
+
+def top_level_members(body: bytes) -> Iterator[Member]:
+    """Yield the members of the object in `body`, which must already be known to be valid JSON."""
+    depth = 0
+    key: Span | None = None
+    value_start: int | None = None
+    for token in _TOKEN.finditer(body):
+        first = body[token.start()]
+        if first in b"{[":
+            depth += 1
+        elif first in b"}]":
+            depth -= 1
+            if depth == 0 and key is not None and value_start is not None:
+                yield _member(body, key, value_start, token.start())
+                return
+        elif depth != 1:
+            continue
+        elif first == 0x22:
+            if value_start is None:
+                key = token.span()
+        elif first == 0x3A:
+            value_start = token.end()
+        elif key is not None and value_start is not None:
+            yield _member(body, key, value_start, token.start())
+            key, value_start = None, None
+
+
+def member_span(body: bytes, name: str, *, is_plain: bool) -> Span | None:
+    """The value span of the top-level member `name`, None if absent.
+
+    `is_plain`: the caller knows the member is there, unescaped, with a string value. Inside a JSON string every quote is
+    escaped, so the quoted name occurs in the bytes only as a key or as a whole string value; where it occurs once, it is
+    that member, wherever it stands, and no scan is needed.
+    """
+    quoted = b'"' + name.encode() + b'"'
+    if is_plain and body.count(quoted) == 1:
+        found = _STRING_VALUE.match(body, body.find(quoted) + len(quoted))
+        if found is not None:
+            return found.span(1)
+    for member in top_level_members(body):
+        if member.name == name:
+            return member.value
+    return None
+
+
+def _member(body: bytes, key: Span, start: int, end: int) -> Member:
+    while body[start] in _SPACE:
+        start += 1
+    while body[end - 1] in _SPACE:
+        end -= 1
+    written = body[key[0] : key[1]]
+    return Member(loads(written), b"\\" in written, key, (start, end))

@@ -1,0 +1,84 @@
+"""Rate limits as values: what is limited, what a request asks for, what it was told."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LimitScope(StrEnum):
+    """Whose limit it is. The address limit is process-local and passed before authentication."""
+
+    ADDRESS = "address"
+    KEY = "key"
+    TENANT = "tenant"
+    MODEL = "model"
+
+
+class Resource(StrEnum):
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    PARALLEL = "parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Per minute, except `parallel` (requests in flight). None is no limit."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    parallel: int | None = None
+
+    def over(self, base: "Limits") -> "Limits":
+        """These limits, with what they leave open taken from `base`."""
+        return Limits(
+            base.requests if self.requests is None else self.requests,
+            base.tokens if self.tokens is None else self.tokens,
+            base.parallel if self.parallel is None else self.parallel,
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        return self.requests is None and self.tokens is None and self.parallel is None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """Limits bound to one subject; `subject` is the key's id, the tenant's id or the alias."""
+
+    scope: LimitScope
+    subject: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What remains after this request, for the strictest rule of each resource; None where nothing is limited.
+
+    `reset_ms` is when one more request (or the tokens used now) becomes free again.
+    """
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_ms: int | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_ms: int | None = None
+
+
+UNLIMITED = Allowance()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Which rule said no, to which resource, and when to come back. A refused request has consumed nothing."""
+
+    scope: LimitScope
+    subject: str
+    resource: Resource
+    limit: int
+    retry_after_ms: int
+    allowance: Allowance
+
+
+def held_tokens(body_bytes: int, output_cap: int | None) -> int:
+    """Tokens held for a request before its usage is known: bytes/4 plus the output cap, or 1,024 without one."""
+    return body_bytes // 4 + (1024 if output_cap is None else output_cap)

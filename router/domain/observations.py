@@ -1,0 +1,126 @@
+"""Everything worth noticing, as one union: the pipeline emits, logs and metrics subscribe. Nothing here may hold a secret."""
+
+from dataclasses import dataclass
+
+from router.domain.ledger import LedgerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFinished:
+    """A request that was authenticated and planned has ended, settled."""
+
+    entry: LedgerEntry
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A data-plane request ended before a plan stood: no key, no such model, over a limit. `tenant` "" is unknown."""
+
+    request_id: str
+    method: str
+    route: str
+    status: int
+    code: str
+    tenant: str
+    key: str
+    alias: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetEjected:
+    """`target` is not tried for `cooldown_s` seconds."""
+
+    target: str
+    reason: str
+    cooldown_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRecovered:
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRested:
+    """A provider refused one of its keys; it is left out for `cooldown_s`. `credential` is its label."""
+
+    provider: str
+    credential: str
+    status: int
+    cooldown_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFinished:
+    target: str
+    ok: bool
+    reason: str
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigReloaded:
+    """The snapshot in force has changed (or was found unchanged)."""
+
+    fingerprint: str
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRejected:
+    """A reload failed; the old snapshot stays. `problems` are the located errors, secrets masked."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFlushed:
+    """`rows` requests left memory for the database in `duration_us`; `waiting` are still queued."""
+
+    rows: int
+    waiting: int
+    duration_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStalled:
+    """A flush failed; the rows wait in memory and are tried again."""
+
+    waiting: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of ours, with its traceback for the log. `request_id` "" when it was no request's."""
+
+    request_id: str
+    where: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line for the operator's log about the process itself: started, draining, a warning about the file."""
+
+    level: str
+    event: str
+    message: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+Observation = (
+    RequestFinished
+    | RequestRefused
+    | TargetEjected
+    | TargetRecovered
+    | CredentialRested
+    | ProbeFinished
+    | ConfigReloaded
+    | ConfigRejected
+    | LedgerFlushed
+    | LedgerStalled
+    | Failure
+    | Notice
+)

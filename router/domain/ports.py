@@ -1,0 +1,109 @@
+"""What the gateway needs from the world, beside the nouns it needs them for. Each method says which errors it may raise."""
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
+
+from router.domain.identity import ApiKey, Tenant
+from router.domain.ledger import LedgerEntry
+from router.domain.limits import Allowance, LimitRule, Refusal
+from router.domain.observations import Observation
+from router.domain.upstream import UpstreamAnswer, UpstreamCall
+
+
+class Clock(Protocol):
+    def now_us(self) -> int:
+        """Wall clock, microseconds since the epoch. For records, never for durations."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never steps. For durations and deadlines."""
+        ...
+
+
+class Ids(Protocol):
+    def new(self) -> str:
+        """A new unique id, sortable by time: 32 hex digits."""
+        ...
+
+    def draw(self) -> float:
+        """A uniform number in [0, 1)."""
+        ...
+
+
+class Tasks(Protocol):
+    """Background work the app waits for on shutdown; the only way to start a task."""
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Start `work`; an exception is observed as a Failure, not lost."""
+        ...
+
+
+class KeyStore(Protocol):
+    async def find_key(self, prefix: str) -> tuple[ApiKey, Tenant] | None:
+        """The key with this prefix and its tenant; None if there is none. Raises StorageUnavailable."""
+        ...
+
+
+class Ledger(Protocol):
+    def accepting(self) -> bool:
+        """Whether `record` would keep an entry now: asked before a request is sent to any provider."""
+        ...
+
+    def record(self, entry: LedgerEntry) -> None:
+        """Take a finished request; durable soon after. Never blocks. Raises StorageUnavailable when it cannot be kept."""
+        ...
+
+
+class LedgerStore(Protocol):
+    async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
+        """Insert requests and their attempts in one transaction; rows that exist stay as they are. Raises StorageUnavailable."""
+        ...
+
+
+class Reservation(Protocol):
+    """What one request holds of its limits. Settled exactly once; a second settle does nothing."""
+
+    allowance: Allowance
+
+    def settle(self, tokens: int) -> None:
+        """Give the slots back and replace the held tokens by the `tokens` really used. Never raises, never waits:
+        leaving a request must be one step that no cancellation can cut in two."""
+        ...
+
+
+class Limiter(Protocol):
+    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        """Hold one request, `tokens` tokens and one slot under every rule, or nothing at all."""
+        ...
+
+
+class AddressLimiter(Protocol):
+    def admit(self, address: str) -> int | None:
+        """Count one request of this client address; None if admitted, else milliseconds to wait. Process-local."""
+        ...
+
+
+class Transport(Protocol):
+    async def send(self, call: UpstreamCall) -> UpstreamAnswer:
+        """Send, and return when the head of the answer has arrived. Raises TransportFailure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Observer(Protocol):
+    def emit(self, observation: Observation) -> None:
+        """Note it. Never blocks, never raises."""
+        ...
+
+
+class Pinger(Protocol):
+    """A dependency that `/health` reports on."""
+
+    name: str
+
+    async def ping(self) -> None:
+        """Return if it answers; raise anything otherwise."""
+        ...
+
+

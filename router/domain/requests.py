@@ -1,0 +1,176 @@
+"""The request as it came: raw bytes, the API it speaks, and the few fields the gateway acts on."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from router.domain.errors import InvalidRequest
+from router.domain.identity import Scope
+from router.domain.json_scan import Span, member_span, top_level_members
+
+
+class Kind(StrEnum):
+    """The type of an alias in the catalog; an alias of one kind refuses requests of another."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+    IMAGE = "image"
+    AUDIO = "audio"
+    MODERATION = "moderation"
+    RERANK = "rerank"
+
+
+class Api(StrEnum):
+    """The inbound wire format."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    RESPONSES = "responses"
+    EMBEDDINGS = "embeddings"
+    MODERATIONS = "moderations"
+
+
+API_KIND = {
+    Api.CHAT: Kind.CHAT,
+    Api.COMPLETIONS: Kind.CHAT,
+    Api.RESPONSES: Kind.CHAT,
+    Api.EMBEDDINGS: Kind.EMBEDDINGS,
+    Api.MODERATIONS: Kind.MODERATION,
+}
+API_SCOPE = {
+    Api.CHAT: Scope.CHAT,
+    Api.COMPLETIONS: Scope.CHAT,
+    Api.RESPONSES: Scope.RESPONSES,
+    Api.EMBEDDINGS: Scope.EMBEDDINGS,
+    Api.MODERATIONS: Scope.MODERATIONS,
+}
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """The top-level fields that decide routing, limits and splicing. Everything else travels unread.
+
+    Types are checked by the decoder; `Raw` values are checked where they are used.
+    """
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: msgspec.Raw = msgspec.Raw()
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    n: int | None = None
+    user: Any = None
+    metadata: Any = None
+    messages: msgspec.Raw = msgspec.Raw()
+    input: msgspec.Raw = msgspec.Raw()
+    prompt_cache_key: Any = None
+    previous_response_id: Any = None
+    response_format: msgspec.Raw = msgspec.Raw()
+
+
+ACTED_ON = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens")
+"""Top-level names that are read or spliced: a duplicate or an escaped spelling of one is refused (contract.md)."""
+
+_DECODER = msgspec.json.Decoder(Fields)
+_STREAM_OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One inference request. Frozen: every attempt builds its own body from the same bytes."""
+
+    api: Api
+    body: bytes
+    fields: Fields
+
+    @property
+    def stream(self) -> bool:
+        return self.fields.stream is True
+
+    @property
+    def output_cap(self) -> int | None:
+        """The caller's cap on output tokens per choice, None where it gave none."""
+        f = self.fields
+        for cap in (f.max_completion_tokens, f.max_tokens, f.max_output_tokens):
+            if cap is not None:
+                return cap
+        return None
+
+    @property
+    def asked_for_usage(self) -> bool:
+        """Whether the caller itself set `stream_options.include_usage`."""
+        options = self.fields.stream_options
+        return bool(options) and b'"include_usage"' in bytes(options) and _includes_usage(options)
+
+    def model_span(self) -> Span | None:
+        """Where the value of the top-level `model` stands in the body, quotes included; None when it is absent."""
+        return member_span(self.body, "model", is_plain=self.fields.model is not None)
+
+
+def parse_request(api: Api, body: bytes) -> ModelRequest:
+    """Decode the acted-on fields of a JSON body; raise InvalidRequest naming what is wrong."""
+    try:
+        fields = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(_located(str(error)), param=_param(str(error))) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    _refuse_ambiguous_names(body)
+    _check_ranges(fields)
+    return ModelRequest(api, body, fields)
+
+
+def _located(text: str) -> str:
+    """msgspec says "Expected `str | null`, got `int` - at `$.model`"; say it in the words of a JSON author."""
+    what, _, path = text.partition(" - at `$")
+    return f"{path.rstrip('`').lstrip('.')}: {what}" if path.strip("`.") else f"the body must be a JSON object: {what}"
+
+
+def _param(text: str) -> str | None:
+    path = text.partition(" - at `$.")[2].rstrip("`")
+    return path or None
+
+
+def _check_ranges(fields: Fields) -> None:
+    for name in ("max_tokens", "max_completion_tokens", "max_output_tokens", "n"):
+        value = getattr(fields, name)
+        if value is not None and not 0 <= value <= 2**31:
+            raise InvalidRequest(f"{name}: expected an integer from 0 to {2**31}, got {value}", param=name)
+    if fields.stream_options and bytes(fields.stream_options) != b"null":
+        try:
+            _STREAM_OPTIONS.decode(fields.stream_options)
+        except msgspec.MsgspecError:
+            raise InvalidRequest("stream_options: expected an object", param="stream_options") from None
+
+
+def _includes_usage(options: msgspec.Raw) -> bool:
+    if bytes(options) == b"null":
+        return False
+    return bytes(_STREAM_OPTIONS.decode(options).get("include_usage", b"")) == b"true"
+
+
+_ESCAPED_NAME_LETTER = re.compile(rb"\\u00(?:[67][0-9a-fA-F]|5[fF])")
+_ACTED_ON_BYTES = tuple(b'"' + name.encode() + b'"' for name in ACTED_ON)
+
+
+def _refuse_ambiguous_names(body: bytes) -> None:
+    """A provider may read another one of two equal names than we did, so neither is forwarded.
+
+    A name that occurs once, with no escaped ASCII letter anywhere, cannot be ambiguous: that is the common case and
+    costs one substring search a name.
+    """
+    may_be_escaped = b"\\u00" in body and _ESCAPED_NAME_LETTER.search(body)
+    if not may_be_escaped and all(body.count(name) <= 1 for name in _ACTED_ON_BYTES):
+        return
+    seen: set[str] = set()
+    for member in top_level_members(body):
+        if member.name not in ACTED_ON:
+            continue
+        if member.escaped:
+            raise InvalidRequest(f"the name {member.name!r} is written with escapes; write it plainly", param=member.name)
+        if member.name in seen:
+            raise InvalidRequest(f"the name {member.name!r} occurs twice; keep one", param=member.name)
+        seen.add(member.name)

@@ -1,0 +1,272 @@
+"""Aliases, targets and plans; the order in which targets are tried is a pure function of (alias, health, draw)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import blake2b
+from math import log
+
+from router.domain.limits import Limits
+from router.domain.requests import Api, Kind
+from router.domain.usage import Price
+
+
+class Strategy(StrEnum):
+    WEIGHTED = "weighted"
+    PRIORITY = "priority"
+    LEAST_BUSY = "least_busy"
+    LATENCY = "latency"
+    COST = "cost"
+
+
+class Affinity(StrEnum):
+    NONE = "none"
+    KEY = "key"
+    USER = "user"
+    CONVERSATION = "conversation"
+
+
+class FallbackReason(StrEnum):
+    """Why another alias is tried; `default` serves every retryable failure."""
+
+    DEFAULT = "default"
+    CONTEXT_WINDOW = "on_context_window"
+    CONTENT_POLICY = "on_content_policy"
+    RATE_LIMITED = "on_rate_limited"
+    BUDGET = "on_budget"
+
+
+class HealthMode(StrEnum):
+    """How a target is probed when it is not asked anyway: `models` lists the provider's models, which is free."""
+
+    MODELS = "models"
+    COMPLETION = "completion"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. `first_byte` holds for streams; a JSON call waits until `total`. `idle` is between frames."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 300.0
+    total: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One provider key. `label` names it in logs and ledger (never the key itself); `weight` shares the load."""
+
+    label: str
+    key: str = field(repr=False)
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSpec:
+    """A provider as configured, secrets resolved. `options` is what only its type understands (see provider_types)."""
+
+    name: str
+    type: str
+    base_url: str
+    credentials: tuple[Credential, ...] = ()
+    api_version: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    ca_file: str = ""
+    stream_usage: bool = True
+    bills_on_cancel: bool = False
+    apis: frozenset[Api] = frozenset(Api)
+    timeouts: Timeouts = Timeouts()
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place an alias can be answered. `id` is `provider/model` or `provider/deployment`: health is kept per id.
+
+    `model` is what is sent upstream; "" in a wildcard alias passes the rest of the requested name. `price` None is
+    unknown. `priority`: lower first.
+    """
+
+    id: str
+    provider: str
+    model: str
+    deployment: str = ""
+    weight: int = 1
+    priority: int = 0
+    price: Price | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name callers use, and where it leads. `fallbacks` names other aliases; the graph is acyclic (checked at load).
+
+    `timeouts` None means the provider's own.
+    """
+
+    name: str
+    kind: Kind
+    targets: tuple[Target, ...]
+    strategy: Strategy = Strategy.WEIGHTED
+    affinity: Affinity = Affinity.NONE
+    fallbacks: Mapping[FallbackReason, tuple[str, ...]] = field(default_factory=dict)
+    timeouts: Timeouts | None = None
+    max_attempts: int = 3
+    limits: Limits = Limits()
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    modalities: tuple[str, ...] = ()
+    price: Price | None = None
+
+    @property
+    def is_wildcard(self) -> bool:
+        return self.name.endswith("*")
+
+
+@dataclass(frozen=True, slots=True)
+class HealthView:
+    """What the router believes about targets at one moment, by target id.
+
+    `ejected` are not tried; `trial` are half-open and may be tried by this one request; `shaky` are ill but kept because
+    nothing else is left: tried first time, never retried. `forced` targets fail without being called (rehearsal).
+    """
+
+    ejected: frozenset[str] = frozenset()
+    trial: frozenset[str] = frozenset()
+    shaky: frozenset[str] = frozenset()
+    busy: Mapping[str, int] = field(default_factory=dict)
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+ALL_WELL = HealthView()
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """What about a request can change its route. `affinity_key` is empty where the alias keeps no affinity."""
+
+    api: Api
+    stream: bool
+    body_bytes: int
+    affinity_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A target in a plan. `alias` owns the target; `upstream_model` is the name to send; `via` says how it came in."""
+
+    target: Target
+    alias: Alias
+    upstream_model: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A target the plan leaves out, and why; for `explain`."""
+
+    target: Target
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Targets in the order they will be tried; `typed` holds what is tried instead for a special reason.
+
+    `draw` (in [0, 1)) and `facets` with the snapshot and the health view determine the plan completely.
+    """
+
+    alias: Alias
+    requested: str
+    candidates: tuple[Candidate, ...]
+    typed: Mapping[FallbackReason, tuple[Candidate, ...]]
+    excluded: tuple[Exclusion, ...]
+    facets: Facets
+    draw: float
+
+
+def order_targets(alias: Alias, targets: Sequence[Target], health: HealthView, draw: float, affinity_key: str) -> list[Target]:
+    """All `targets` in the order to try them. A half-open target goes first: this request is its trial."""
+    if len(targets) == 1:
+        return list(targets)
+    if affinity_key:
+        ordered = sorted(targets, key=lambda t: _rendezvous(t, affinity_key))
+    else:
+        ordered = _by_strategy(alias.strategy, targets, health, draw)
+    if health.trial:
+        ordered.sort(key=lambda t: t.id not in health.trial)
+    return ordered
+
+
+def _by_strategy(strategy: Strategy, targets: Sequence[Target], health: HealthView, draw: float) -> list[Target]:
+    if strategy is Strategy.PRIORITY:
+        return sorted(targets, key=lambda t: t.priority)
+    drawn = weighted_order(targets, draw)
+    if strategy is Strategy.LEAST_BUSY:
+        return sorted(drawn, key=lambda t: health.busy.get(t.id, 0) / max(t.weight, 1))
+    if strategy is Strategy.LATENCY:
+        return sorted(drawn, key=lambda t: health.latency_ms.get(t.id, 0.0))
+    if strategy is Strategy.COST:
+        return sorted(drawn, key=_price_rank)
+    return sorted(drawn, key=lambda t: t.priority)
+
+
+def weighted_order(targets: Sequence[Target], draw: float) -> list[Target]:
+    """Draw without replacement, each time with chance weight / sum of weights, from one number in [0, 1).
+
+    What is left of the number after a choice is again uniform on the chosen part, so it is stretched and used for the
+    next choice. Targets of weight 0 come last, in file order.
+    """
+    rest = [t for t in targets if t.weight > 0]
+    idle = [t for t in targets if t.weight <= 0]
+    ordered: list[Target] = []
+    while len(rest) > 1:
+        total = sum(t.weight for t in rest)
+        point, index = draw * total, 0
+        while index < len(rest) - 1 and point >= rest[index].weight:
+            point -= rest[index].weight
+            index += 1
+        chosen = rest.pop(index)
+        draw = min(max(point / chosen.weight, 0.0), 1.0 - 2**-53)
+        ordered.append(chosen)
+    return ordered + rest + idle
+
+
+def first_choice_chances(alias: Alias, targets: Sequence[Target], health: HealthView) -> dict[str, float]:
+    """The chance of each target id to be tried first, over all draws: what `explain` prints."""
+    if not targets:
+        return {}
+    groups = _tied_first(alias.strategy, targets, health)
+    total = sum(max(t.weight, 0) for t in groups)
+    chances = dict.fromkeys((t.id for t in targets), 0.0)
+    for target in groups:
+        chances[target.id] += max(target.weight, 0) / total if total else (1.0 if target is groups[0] else 0.0)
+    return chances
+
+
+def _tied_first(strategy: Strategy, targets: Sequence[Target], health: HealthView) -> list[Target]:
+    on_trial = [t for t in targets if t.id in health.trial]
+    pool = on_trial or list(targets)
+    rank = {
+        Strategy.WEIGHTED: lambda t: t.priority,
+        Strategy.PRIORITY: lambda t: t.priority,
+        Strategy.LEAST_BUSY: lambda t: health.busy.get(t.id, 0) / max(t.weight, 1),
+        Strategy.LATENCY: lambda t: health.latency_ms.get(t.id, 0.0),
+        Strategy.COST: _price_rank,
+    }[strategy]
+    best = min(rank(t) for t in pool)
+    tied = [t for t in pool if rank(t) == best]
+    return tied[:1] if strategy is Strategy.PRIORITY else tied
+
+
+def _price_rank(target: Target) -> int:
+    """Cheapest first at a mix of three input tokens to one output token; unknown prices last."""
+    return 2**62 if target.price is None else 3 * target.price.input + target.price.output
+
+
+def _rendezvous(target: Target, key: str) -> float:
+    """Weighted rendezvous hashing: a key keeps its target while that target stands, whatever else comes or goes."""
+    digest = blake2b(f"{key}\0{target.id}".encode(), digest_size=8).digest()
+    uniform = (int.from_bytes(digest, "big") + 1) / (2**64 + 1)
+    return -log(uniform) / max(target.weight, 1e-9)

@@ -1,0 +1,83 @@
+"""One call to a provider as values: what is sent, what can go wrong before an answer, the answer's port."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from router.domain.routes import Timeouts
+
+
+class FailureKind(StrEnum):
+    """Why there is no answer, or no end of one. The values are stable: they appear in `attempts` and metrics."""
+
+    DNS = "dns"
+    CONNECT = "connect"
+    TLS = "tls"
+    CONNECT_TIMEOUT = "connect_timeout"
+    FIRST_BYTE_TIMEOUT = "first_byte_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    RESET = "reset"
+    PROTOCOL = "protocol"
+    TOO_LARGE = "too_large"
+    FORCED = "forced"
+
+
+NEVER_SENT = frozenset(
+    {FailureKind.DNS, FailureKind.CONNECT, FailureKind.TLS, FailureKind.CONNECT_TIMEOUT, FailureKind.FORCED}
+)
+"""Failures after which the provider certainly has not seen the request."""
+
+TIMEOUTS = frozenset(
+    {
+        FailureKind.CONNECT_TIMEOUT,
+        FailureKind.FIRST_BYTE_TIMEOUT,
+        FailureKind.IDLE_TIMEOUT,
+        FailureKind.TOTAL_TIMEOUT,
+    }
+)
+
+
+class TransportFailure(Exception):
+    """The one error a transport raises; `detail` is for the operator and holds no credential."""
+
+    def __init__(self, kind: FailureKind, detail: str = "") -> None:
+        super().__init__(f"{kind.value}: {detail}" if detail else kind.value)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCall:
+    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+    stream: bool
+    timeouts: Timeouts
+    total_s: float
+    ca_file: str = ""
+
+
+class UpstreamAnswer(Protocol):
+    """An answer whose head has arrived. Ends in exactly one `close`; closing before the end drops the connection."""
+
+    status: int
+    headers: Mapping[str, str]  # names in lower case; of repeated names the last
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body; TransportFailure TOO_LARGE past `limit` bytes, or what the connection met."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives, never empty pieces; TransportFailure on a break or when a timer runs out.
+
+        After a cancelled reader a second call goes on where the first stopped."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else drop it at once. Never raises, never waits."""
+        ...

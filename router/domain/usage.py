@@ -1,0 +1,87 @@
+"""What was used and what it costs: integers only, no floats, ever."""
+
+from dataclasses import dataclass
+from typing import NewType
+
+NanoUSD = NewType("NanoUSD", int)
+"""Money: 1e-9 USD."""
+
+PER_MILLION = 1_000_000
+NANO_PER_USD = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Units one attempt used, in the provider's own count.
+
+    `input_tokens` includes cached reads and cache writes; `output_tokens` includes reasoning. The audio and image
+    counts are parts of input or output too. `estimated` marks numbers the provider did not give; `suspect` marks numbers
+    that were clamped.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    estimated: bool = False
+    suspect: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+NOTHING = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Nano-USD per million units. None means "as the plainer unit": cached and audio input as input, and so on.
+
+    An explicit 0 is a price. `input` and `output` are always known; an unknown price is the absence of a `Price`.
+    """
+
+    input: int
+    output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    image: int | None = None
+    second: int | None = None
+    character: int | None = None
+    search: int | None = None
+
+    def of(self, usage: Usage) -> NanoUSD:
+        """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
+        cached = min(usage.cached_input_tokens, usage.input_tokens)
+        written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        audio_in = min(usage.audio_input_tokens, usage.input_tokens - cached - written)
+        reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+        audio_out = min(usage.audio_output_tokens, usage.output_tokens - reasoning)
+        total = (
+            (usage.input_tokens - cached - written - audio_in) * self.input
+            + cached * _or(self.cached_input, self.input)
+            + written * _or(self.cache_write, self.input)
+            + audio_in * _or(self.audio_input, self.input)
+            + (usage.output_tokens - reasoning - audio_out) * self.output
+            + reasoning * _or(self.reasoning, self.output)
+            + audio_out * _or(self.audio_output, self.output)
+        )
+        return NanoUSD(-(-total // PER_MILLION))
+
+
+def _or(price: int | None, fallback: int) -> int:
+    return fallback if price is None else price
+
+
+def usd_text(amount: NanoUSD) -> str:
+    """Decimal USD without exponent or trailing zeros: 1500 -> "0.0000015"; at least one digit on each side."""
+    sign, amount_abs = ("-", -amount) if amount < 0 else ("", amount)
+    whole, nano = divmod(amount_abs, NANO_PER_USD)
+    fraction = f"{nano:09d}".rstrip("0") or "0"
+    return f"{sign}{whole}.{fraction}"

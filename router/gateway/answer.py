@@ -1,0 +1,27 @@
+"""What the pipeline yields to the server: a whole body or a stream of whole frames, with the facts its headers are made of."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from router.domain.usage import NanoUSD
+from router.gateway.settle import Case
+
+
+@dataclass(slots=True)
+class Answer:
+    """Exactly one of `body` and `frames` is set.
+
+    `frames` yields whole frames in the upstream's bytes and raises a GatewayError where the stream breaks. `passed` are
+    the provider's headers that travel down. `cost` None is not yet known (streams) or has no price.
+    """
+
+    status: int
+    content_type: str
+    body: bytes | None
+    frames: AsyncIterator[bytes] | None
+    passed: Mapping[str, str]
+    provider: str
+    upstream_request_id: str
+    attempts: int
+    cost: NanoUSD | None
+    case: Case

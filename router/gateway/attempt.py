@@ -1,0 +1,239 @@
+"""One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from router.domain.errors import GatewayError, InvalidUpstreamResponse, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from router.domain.ledger import Outcome
+from router.domain.requests import ModelRequest
+from router.domain.routes import Candidate, Credential
+from router.domain.upstream import NEVER_SENT, TIMEOUTS, TransportFailure, UpstreamAnswer
+from router.domain.usage import Usage
+from router.gateway.health import Health
+from router.gateway.meter import Attempt, Meter, estimated_usage
+from router.gateway.retries import Verdict, outcome_of, retry_after_of, verdict_of
+from router.gateway.turns import Failed
+from router.providers.credentials import scrub
+from router.providers.dialect import StreamMeter
+from router.providers.registry import BoundProvider
+from router.providers.sse import FrameSplitter
+
+MAX_ANSWER_BYTES = 256 * 2**20
+MAX_ERROR_BYTES = 64 * 2**10
+PASSED_DOWN = ("retry-after", "openai-processing-ms")
+_REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a target said, ready for the caller: `body`, or `frames` of a stream whose first frame has arrived."""
+
+    status: int
+    content_type: str
+    body: bytes | None
+    frames: AsyncIterator[bytes] | None
+    passed: Mapping[str, str]
+    attempt: Attempt
+
+
+class OpenAttempt:
+    """An attempt under way. Ends exactly once: by its answer's end, by a failure, or by `leave`."""
+
+    def __init__(
+        self, request: ModelRequest, candidate: Candidate, provider: BoundProvider, *, meter: Meter, health: Health, credential: str
+    ) -> None:
+        self._request = request
+        self._provider = provider
+        self._meter = meter
+        self._health = health
+        self._target = candidate.target.id
+        self._candidate = candidate
+        self._answer: UpstreamAnswer | None = None
+        self._stream: StreamMeter | None = None
+        self._splitter = FrameSplitter()
+        self._is_over = False
+        self.record = meter.begin(candidate, credential)
+        self._was_trial = health.started(self._target)
+
+    async def send(self, credential: Credential | None, *, forwarded: Mapping[str, str], left_s: float) -> Reply:
+        """The target's reply. Raises Failed while another target may still answer, else the final GatewayError."""
+        provider, candidate = self._provider, self._candidate
+        timeouts = candidate.alias.timeouts or provider.spec.timeouts
+        call = provider.prepare(
+            self._request.api,
+            candidate,
+            self._request,
+            credential,
+            forwarded=forwarded,
+            timeouts=timeouts,
+            total_s=min(left_s, timeouts.total),
+        )
+        try:
+            answer = self._answer = await provider.transport.send(call)
+            self._meter.first_byte(self.record)
+            headers = answer.headers
+            self.record.status = answer.status
+            self.record.upstream_request_id = _upstream_id(headers)
+            verdict, outcome = verdict_of(answer.status)
+            if verdict is not Verdict.ANSWER:
+                raise self._refused(answer, outcome, credential)
+            content_type = headers.get("content-type", "application/json")
+            body = frames = None
+            if outcome is Outcome.OK and content_type.startswith("text/event-stream"):
+                frames = await self._open_stream(answer)
+            else:
+                body = await self._read(answer, outcome)
+        except TransportFailure as failure:
+            raise self._lost(failure) from None
+        passed = {name: headers[name] for name in PASSED_DOWN if name in headers}
+        return Reply(answer.status, content_type, body, frames, passed, self.record)
+
+    def leave(self) -> None:
+        """The caller has gone: meter what was produced and drop the connection. Nothing, if the attempt is over."""
+        if not self._is_over:
+            self._break_off(Outcome.CANCELLED, "the caller left")
+
+    @property
+    def bills_on_cancel(self) -> bool:
+        """Whether a stream is open that its provider charges in full even if nobody reads it."""
+        return not self._is_over and self._stream is not None and self._provider.spec.bills_on_cancel
+
+    async def drain(self) -> None:
+        """Read an abandoned stream to its end for its usage; TransportFailure where it breaks."""
+        if self._answer is None or self._stream is None:
+            return
+        async for chunk in self._answer.chunks():
+            self._stream.feed(self._splitter.feed(chunk))
+
+    # -- the answer -------------------------------------------------------------------------------------------
+
+    async def _read(self, answer: UpstreamAnswer, outcome: Outcome) -> bytes:
+        if outcome is Outcome.REFUSED_UPSTREAM:
+            body = scrub(await answer.read(MAX_ERROR_BYTES), self._provider.spec.credentials)
+            self._end(outcome, f"HTTP {answer.status}")
+            return body
+        try:
+            body = await answer.read(MAX_ANSWER_BYTES)
+            usage = self._provider.dialects[self._request.api].usage_of(body)
+        except TransportFailure as failure:
+            raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
+        except ValueError as error:
+            raise self._broken(Outcome.INVALID_RESPONSE, f"not a JSON answer: {error}") from None
+        self.record.usage = usage or estimated_usage(len(self._request.body), max(1, len(body) // 4))
+        self._end(Outcome.OK)
+        return body
+
+    async def _open_stream(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
+        """Wait for the first whole frame: until it is here, a failure may still go to another target."""
+        provider, request = self._provider, self._request
+        stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
+        self._stream = stream
+        chunks = answer.chunks()
+        async for chunk in chunks:
+            whole = self._splitter.feed(chunk)
+            if whole:
+                return self._frames(stream, chunks, stream.feed(whole))
+        rest = self._splitter.end()
+        if not rest:
+            raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no event")
+        return self._frames(stream, chunks, stream.feed(rest))
+
+    async def _frames(self, stream: StreamMeter, chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        feed, meter = self._splitter.feed, stream.feed
+        try:
+            async for chunk in chunks:
+                whole = feed(chunk)
+                if whole and (out := meter(whole)):
+                    yield out
+        except TransportFailure as failure:
+            outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
+            raise self._broken(outcome, failure.kind.value) from None
+        rest = self._splitter.end()
+        if rest and (out := meter(rest)):
+            yield out
+        if stream.failed:
+            self.record.usage = self._used()
+            self._end(Outcome.SERVER_ERROR, "the provider sent an error event")
+        elif stream.finished:
+            self.record.usage = self._used()
+            self._end(Outcome.OK)
+        else:
+            raise self._broken(Outcome.TRUNCATED, "the stream stopped before its end")
+
+    # -- endings ----------------------------------------------------------------------------------------------
+
+    def _end(self, outcome: Outcome, reason: str = "") -> None:
+        """The answer came whole."""
+        self._close(outcome, reason)
+        if outcome is Outcome.SERVER_ERROR:
+            self._health.failed(self._target, reason)
+        else:
+            self._health.succeeded(self._target, self.record.duration_us / 1000)
+
+    def _broken(self, outcome: Outcome, reason: str) -> GatewayError:
+        """The answer began and did not come whole: charged, the target blamed, not tried elsewhere."""
+        self._break_off(outcome, reason)
+        message = f"{self._candidate.target.provider}: {reason}"
+        if outcome is Outcome.TIMEOUT:
+            return UpstreamTimeout(message)
+        if outcome is Outcome.TRUNCATED:
+            return UpstreamTruncated(message)
+        return InvalidUpstreamResponse(message) if outcome is Outcome.INVALID_RESPONSE else UpstreamError(message)
+
+    def _lost(self, failure: TransportFailure) -> Failed:
+        """No answer: free if the provider cannot have seen the request, else charged its estimate."""
+        outcome = outcome_of(failure.kind)
+        if failure.kind in NEVER_SENT:
+            self._close(outcome, failure.kind.value)
+            self._health.failed(self._target, failure.kind.value)
+        else:
+            self._break_off(outcome, failure.kind.value)
+        return Failed(outcome, failure.kind.value)
+
+    def _refused(self, answer: UpstreamAnswer, outcome: Outcome, credential: Credential | None) -> Failed:
+        """A status that is the target's or the credential's fault; it used nothing.
+
+        With several credentials the refused one rests, and the target counts as ill only when none is left.
+        """
+        wait = retry_after_of(answer.headers.get("retry-after"), self._meter.clock.now_us())
+        reason = f"HTTP {answer.status}"
+        self._close(outcome, reason)
+        spec, health = self._provider.spec, self._health
+        is_ill = True
+        if outcome is not Outcome.SERVER_ERROR and credential is not None and len(spec.credentials) > 1:
+            health.rest_credential(spec.name, credential.label, answer.status, wait)
+            is_ill = len(health.resting(spec.name)) >= len(spec.credentials)
+        if is_ill:
+            health.failed(self._target, reason, rest_s=wait if outcome is Outcome.RATE_LIMITED else None)
+        return Failed(outcome, reason, answer.status, wait)
+
+    def _break_off(self, outcome: Outcome, reason: str) -> None:
+        """What may have been used is charged, never zero."""
+        self.record.usage = self._used()
+        self._close(outcome, reason)
+        if outcome is not Outcome.CANCELLED:
+            self._health.failed(self._target, reason)
+
+    def _used(self) -> Usage:
+        stream = self._stream
+        if stream is not None and stream.usage is not None:
+            return stream.usage
+        return estimated_usage(len(self._request.body), stream.estimated_output_tokens() if stream is not None else 0)
+
+    def _close(self, outcome: Outcome, reason: str) -> None:
+        self._is_over = True
+        self._meter.end(self.record, outcome, reason)
+        if self._answer is not None:
+            self._answer.close()
+        self._health.ended(self._target, was_trial=self._was_trial)
+
+
+def _upstream_id(headers: Mapping[str, str]) -> str:
+    """The provider's own id of this request, "" if there is none or it could not stand in a header."""
+    for name in _REQUEST_ID_HEADERS:
+        if name in headers:
+            value = headers[name]
+            return value if value.isascii() and value.isprintable() and len(value) <= 128 else ""
+    return ""

@@ -1,0 +1,147 @@
+"""Headers to Principal, or InvalidApiKey. Lookups are cached with bounds, misses too, and age out within seconds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from hmac import compare_digest
+from typing import TypeVar
+
+from router.config.snapshot import Snapshot
+from router.domain.errors import InvalidApiKey, StorageUnavailable, TenantSuspended
+from router.domain.identity import EVERY_MODEL, ApiKey, ModelSet, Principal, Tenant, TenantStatus, parse_presented_key
+from router.domain.limits import LimitRule, LimitScope
+from router.domain.ports import Clock, KeyStore
+
+FRESH_S = 2.0
+STALE_S = 4.0
+GRACE_S = 60.0
+MAX_ENTRIES = 10_000
+MAX_KEY_CHARS = 512
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+Digest = Callable[[str], str]
+"""The keyed digest of a key's secret, as stored."""
+
+
+@dataclass(slots=True)
+class _Known:
+    principal: Principal
+    read_at: float
+    is_being_read: bool = False
+
+    def serves(self, now: float) -> bool:
+        """Fresh, or nearly so while somebody else already reads it again: one read a key, however many ask."""
+        age = now - self.read_at
+        return age <= FRESH_S or (self.is_being_read and age <= STALE_S)
+
+
+class Authenticator:
+    """Resolves presented keys.
+
+    A principal is fresh for 2 s, so a revoked key is refused well within 5 s; when storage is gone it serves for 60 s
+    more. Principals are cached under a keyed digest of the whole presented key, misses under the prefix alone, each in a
+    table of its own, so that a flood of invented keys cannot push out the good ones.
+    """
+
+    def __init__(self, keys: KeyStore, clock: Clock, digest: Digest, cache_key: bytes) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._digest = digest
+        self._cache_key = cache_key
+        self._dummy = digest("")
+        self._known: dict[bytes, _Known] = {}
+        self._missing: dict[str, float] = {}
+        self._snapshot: Snapshot | None = None
+
+    async def authenticate(self, snapshot: Snapshot, presented: str | None) -> Principal:
+        """Raises InvalidApiKey (alike for unknown, wrong, expired, disabled), TenantSuspended, StorageUnavailable."""
+        if not presented or len(presented) > MAX_KEY_CHARS:
+            raise _refusal(presented)
+        if snapshot is not self._snapshot:
+            self.forget()
+            self._snapshot = snapshot
+        name = blake2b(presented.encode("utf-8", "surrogateescape"), digest_size=16, key=self._cache_key).digest()
+        now = self._clock.monotonic()
+        known = self._known.get(name)
+        if known is None or not known.serves(now):
+            known = await self._refresh(snapshot, presented, name, known)
+        principal = known.principal
+        if principal.expires_at is not None and principal.expires_at <= self._clock.now_us():
+            raise _refusal(presented)
+        return principal
+
+    def forget(self) -> None:
+        """Drop everything cached: the file or the database has changed."""
+        self._known.clear()
+        self._missing.clear()
+
+    async def _refresh(self, snapshot: Snapshot, presented: str, name: bytes, stale: _Known | None) -> _Known:
+        if stale is None:
+            return await self._read(snapshot, presented, name, None)
+        stale.is_being_read = True
+        try:
+            return await self._read(snapshot, presented, name, stale)
+        finally:
+            stale.is_being_read = False
+
+    async def _read(self, snapshot: Snapshot, presented: str, name: bytes, stale: _Known | None) -> _Known:
+        parts = parse_presented_key(presented)
+        now = self._clock.monotonic()
+        if parts is None:
+            raise _refusal(presented)
+        prefix, secret = parts
+        if now - self._missing.get(prefix, -FRESH_S) < FRESH_S:
+            found = None
+        else:
+            try:
+                found = await self._keys.find_key(prefix)
+            except StorageUnavailable:
+                if stale is not None and now - stale.read_at < GRACE_S:
+                    return stale
+                raise
+        is_right = compare_digest(self._digest(secret), found[0].digest if found else self._dummy)
+        if found is None:
+            _put(self._missing, prefix, now)
+        if found is None or not is_right or found[0].disabled or found[1].status is TenantStatus.DISABLED:
+            self._known.pop(name, None)
+            raise _refusal(presented)
+        if found[1].status is not TenantStatus.ACTIVE:
+            raise TenantSuspended(f"the tenant {found[1].name!r} is suspended")
+        known = _Known(principal_of(snapshot, *found), now)
+        _put(self._known, name, known)
+        return known
+
+
+def principal_of(snapshot: Snapshot, key: ApiKey, tenant: Tenant) -> Principal:
+    """What a key may do under this snapshot: its own limits first, else the file's defaults."""
+    rules = (
+        LimitRule(LimitScope.KEY, key.id, key.limits.over(snapshot.rates.key)),
+        LimitRule(LimitScope.TENANT, tenant.id, tenant.limits.over(snapshot.rates.tenant)),
+    )
+    return Principal(
+        tenant_id=tenant.id,
+        tenant=tenant.name,
+        key_id=key.id,
+        key=key.name,
+        scopes=frozenset(key.scopes) if key.scopes else None,
+        tenant_models=ModelSet.of(tenant.models),
+        key_models=ModelSet.of(key.models) if key.models else EVERY_MODEL,
+        defaults=tenant.defaults,
+        tiers=tenant.tiers,
+        rules=tuple(rule for rule in rules if not rule.limits.is_empty),
+        expires_at=key.expires_at,
+    )
+
+
+def _refusal(presented: str | None) -> InvalidApiKey:
+    if not presented:
+        return InvalidApiKey("no API key was sent: use the header `Authorization: Bearer sk-...` (or `x-api-key`)")
+    return InvalidApiKey("the API key is not valid")
+
+
+def _put(table: dict[_K, _V], key: _K, value: _V) -> None:
+    table.pop(key, None)
+    while len(table) >= MAX_ENTRIES:
+        del table[next(iter(table))]
+    table[key] = value

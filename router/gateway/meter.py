@@ -1,0 +1,103 @@
+"""What a request used and met, attempt by attempt; becomes its ledger entry. Holds facts, decides nothing."""
+
+from dataclasses import dataclass, field
+
+from router.domain.ledger import AttemptEntry, Outcome
+from router.domain.ports import Clock
+from router.domain.routes import Candidate
+from router.domain.usage import NOTHING, NanoUSD, Usage
+
+MAX_COUNT = 2**31
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One call to one target while it runs. Durations in microseconds; `started` is monotonic seconds."""
+
+    number: int
+    candidate: Candidate
+    credential: str
+    started_at: int
+    started: float
+    outcome: Outcome = Outcome.INTERNAL
+    status: int | None = None
+    first_byte_us: int | None = None
+    duration_us: int = 0
+    usage: Usage = NOTHING
+    upstream_request_id: str = ""
+    reason: str = ""
+
+    @property
+    def cost(self) -> NanoUSD:
+        price = self.candidate.target.price
+        return NanoUSD(0) if price is None else price.of(self.usage)
+
+    def entry(self) -> AttemptEntry:
+        candidate = self.candidate
+        return AttemptEntry(
+            attempt=self.number,
+            alias=candidate.alias.name,
+            provider=candidate.target.provider,
+            target=candidate.target.id,
+            upstream_model=candidate.upstream_model,
+            credential=self.credential,
+            outcome=self.outcome,
+            started_at=self.started_at,
+            duration_us=self.duration_us,
+            status=self.status,
+            first_byte_us=self.first_byte_us,
+            usage=self.usage,
+            cost=self.cost,
+            price_known=candidate.target.price is not None or self.usage.total_tokens == 0,
+            upstream_request_id=self.upstream_request_id,
+            reason=self.reason,
+        )
+
+
+@dataclass(slots=True)
+class Meter:
+    """All attempts of one request."""
+
+    clock: Clock
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def begin(self, candidate: Candidate, credential: str) -> Attempt:
+        attempt = Attempt(len(self.attempts) + 1, candidate, credential, self.clock.now_us(), self.clock.monotonic())
+        self.attempts.append(attempt)
+        return attempt
+
+    def end(self, attempt: Attempt, outcome: Outcome, reason: str = "") -> None:
+        attempt.outcome = outcome
+        attempt.reason = reason
+        attempt.duration_us = int((self.clock.monotonic() - attempt.started) * 1e6)
+
+    def first_byte(self, attempt: Attempt) -> None:
+        attempt.first_byte_us = int((self.clock.monotonic() - attempt.started) * 1e6)
+
+    @property
+    def cost(self) -> NanoUSD:
+        attempts = self.attempts
+        return attempts[0].cost if len(attempts) == 1 else NanoUSD(sum(a.cost for a in attempts))
+
+    @property
+    def usage(self) -> Usage:
+        """The sum over all attempts; `estimated` and `suspect` if any was."""
+        if len(self.attempts) == 1:
+            return self.attempts[0].usage
+        parts = [a.usage for a in self.attempts]
+        return Usage(
+            input_tokens=sum(u.input_tokens for u in parts),
+            output_tokens=sum(u.output_tokens for u in parts),
+            cached_input_tokens=sum(u.cached_input_tokens for u in parts),
+            cache_write_tokens=sum(u.cache_write_tokens for u in parts),
+            reasoning_tokens=sum(u.reasoning_tokens for u in parts),
+            audio_input_tokens=sum(u.audio_input_tokens for u in parts),
+            audio_output_tokens=sum(u.audio_output_tokens for u in parts),
+            estimated=any(u.estimated for u in parts),
+            suspect=any(u.suspect for u in parts),
+        )
+
+
+def estimated_usage(body_bytes: int, output_tokens: int) -> Usage:
+    """What an attempt probably used when the provider did not say: a token per four bytes sent, and what was seen come."""
+    return Usage(input_tokens=max(1, body_bytes // 4), output_tokens=output_tokens, estimated=True)

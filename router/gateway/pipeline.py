@@ -1,0 +1,163 @@
+"""The life of one inference request, in order. Leaving the block is settlement: on success, failure and disconnect alike."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+from router.domain.errors import GatewayError
+from router.domain.identity import Principal
+from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
+from router.domain.requests import ModelRequest
+from router.gateway.admit import admit
+from router.gateway.answer import Answer
+from router.gateway.attempt import Reply
+from router.gateway.call import Assignment, Call
+from router.gateway.generation import Generation
+from router.gateway.health import Health
+from router.gateway.meter import Meter
+from router.gateway.plan import choose_alias, facets_of, make_plan
+from router.gateway.retries import RetryBudget
+from router.gateway.settle import Caller, Case, settle
+from router.gateway.turns import Dice
+
+MAX_DRAINS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The ports the gateway works with; one set for the whole process."""
+
+    clock: Clock
+    ids: Ids
+    limiter: Limiter
+    ledger: Ledger
+    observer: Observer
+    tasks: Tasks
+
+
+class Gateway:
+    """Opens requests. Holds what is learnt between them (health, retry budgets) and nothing of any one of them."""
+
+    def __init__(self, world: World, health: Health, status_of: Callable[[GatewayError], int]) -> None:
+        """`status_of`: the edge's table, so that the ledger can say what the caller was answered."""
+        self.world = world
+        self.health = health
+        self.status_of = status_of
+        self.dice = Dice(health, RetryBudget(world.clock), world.ids)
+        self.drains = 0
+
+    def open(
+        self,
+        generation: Generation,
+        principal: Principal,
+        request: ModelRequest,
+        caller: Caller,
+        *,
+        forwarded: Mapping[str, str],
+    ) -> "Opening":
+        """`async with gateway.open(...) as answer:` yields the Answer or raises a GatewayError; leaving settles."""
+        return Opening(self, generation, principal, request, caller, forwarded=forwarded)
+
+
+class Opening:
+    """One request between admission and settlement."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        generation: Generation,
+        principal: Principal,
+        request: ModelRequest,
+        caller: Caller,
+        *,
+        forwarded: Mapping[str, str],
+    ) -> None:
+        self._gateway = gateway
+        self._generation = generation
+        self._principal = principal
+        self._request = request
+        self._caller = caller
+        self._forwarded = forwarded
+        self._case: Case | None = None
+        self._call: Call | None = None
+
+    @property
+    def case(self) -> Case | None:
+        """What was decided, None while the request is not admitted."""
+        return self._case
+
+    async def __aenter__(self) -> Answer:
+        world, generation, snapshot = self._gateway.world, self._generation, self._generation.snapshot
+        started_at, started = world.clock.now_us(), world.clock.monotonic()
+        named = choose_alias(snapshot, self._principal, self._request.api, self._request.fields.model, self._caller.tier)
+        alias = named[0]
+        view = self._gateway.health.view(alias, generation.reach[alias.name])
+        facets = facets_of(alias, self._principal, self._request)
+        plan = make_plan(snapshot, view, named, facets, world.ids.draw())
+        reservation = await admit(world.limiter, world.ledger, self._principal, alias, self._request)
+        meter = Meter(world.clock)
+        case = self._case = Case(
+            id=world.ids.new(),
+            caller=self._caller,
+            principal=self._principal,
+            request=self._request,
+            plan=plan,
+            health=view,
+            fingerprint=snapshot.fingerprint,
+            started_at=started_at,
+            started=started,
+            meter=meter,
+            reservation=reservation,
+        )
+        total = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
+        wanted = self._caller.timeout_s
+        deadline = started + (total if wanted is None else min(wanted, total))
+        assignment = Assignment(generation, plan, view, self._request, self._forwarded, deadline)
+        self._call = Call(assignment, meter, self._gateway.dice)
+        try:
+            reply = await self._call.run()
+        except BaseException as error:
+            self._leave(error)
+            raise
+        case.status = reply.status
+        return _answer(case, reply)
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Settle, now or, for a provider that bills an abandoned stream, when it has been read to its end."""
+        case, call, gateway = self._case, self._call, self._gateway
+        assert case is not None and call is not None, "left before it was entered"
+        if isinstance(error, GatewayError):
+            case.status, case.code = gateway.status_of(error), error.code
+        if call.bills_on_cancel and gateway.drains < MAX_DRAINS:
+            gateway.drains += 1
+            gateway.world.tasks.spawn(self._drain(case, call), name="drain")
+            return
+        call.leave()
+        settle(case, gateway.world.ledger, gateway.world.observer)
+
+    async def _drain(self, case: Case, call: Call) -> None:
+        try:
+            await call.drain()
+        finally:
+            self._gateway.drains -= 1
+            settle(case, self._gateway.world.ledger, self._gateway.world.observer)
+
+
+def _answer(case: Case, reply: Reply) -> Answer:
+    meter = case.meter
+    is_priced = reply.body is not None and reply.attempt.candidate.target.price is not None
+    return Answer(
+        status=reply.status,
+        content_type=reply.content_type,
+        body=reply.body,
+        frames=reply.frames,
+        passed=reply.passed,
+        provider=reply.attempt.candidate.target.provider,
+        upstream_request_id=reply.attempt.upstream_request_id,
+        attempts=len(meter.attempts),
+        cost=meter.cost if is_priced else None,
+        case=case,
+    )

@@ -1,0 +1,110 @@
+"""When another attempt is right: the classes of contract.md, the retry budget per alias, back-off. Pure but for the budget's counters."""
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from router.domain.ledger import Outcome
+from router.domain.ports import Clock
+from router.domain.upstream import TIMEOUTS, FailureKind
+
+BUDGET_SHARE = 0.2
+BUDGET_BURST = 20
+WINDOW_S = 10
+MAX_RETRY_AFTER_S = 60.0
+MAX_WAIT_FOR_SAME_S = 2.0
+_BACKOFF_BASE_S = 0.1
+_BACKOFF_CAP_S = 2.0
+
+
+class Verdict(Enum):
+    """What an HTTP status from a provider means for the request."""
+
+    ANSWER = "answer"  # goes to the caller, a refusal of the request included
+    RETRY = "retry"  # the target's fault or misfortune
+    CREDENTIAL = "credential"  # another key of the same provider first, then as RETRY
+
+
+def verdict_of(status: int) -> tuple[Verdict, Outcome]:
+    """Classify a provider's status; 3xx cannot be followed and counts as the provider's fault."""
+    if 200 <= status < 300:
+        return Verdict.ANSWER, Outcome.OK
+    if status == 429:
+        return Verdict.CREDENTIAL, Outcome.RATE_LIMITED
+    if status in (401, 402, 403):
+        return Verdict.CREDENTIAL, Outcome.CREDENTIAL
+    if status in (408, 409, 425) or status >= 500 or status < 400:
+        return Verdict.RETRY, Outcome.SERVER_ERROR
+    return Verdict.ANSWER, Outcome.REFUSED_UPSTREAM
+
+
+def outcome_of(kind: FailureKind) -> Outcome:
+    """The ledger's word for a transport failure."""
+    if kind is FailureKind.FORCED:
+        return Outcome.FORCED
+    if kind is FailureKind.RESET:
+        return Outcome.RESET
+    if kind in (FailureKind.PROTOCOL, FailureKind.TOO_LARGE):
+        return Outcome.INVALID_RESPONSE
+    return Outcome.TIMEOUT if kind in TIMEOUTS else Outcome.CONNECT
+
+
+def retry_after_of(value: str | None, now_us: int) -> float | None:
+    """Seconds of a Retry-After header (seconds or an HTTP date), clamped to 0..60; None if absent or garbage."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - now_us / 1e6
+        except (ValueError, TypeError, OverflowError):
+            return None
+    if seconds != seconds:
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+
+
+def backoff_s(nth: int, draw: float) -> float:
+    """Full jitter: uniform in 0 .. min(cap, base * 2^nth) for the nth return to a target."""
+    return draw * min(_BACKOFF_CAP_S, _BACKOFF_BASE_S * 2.0 ** min(nth, 16))
+
+
+@dataclass(slots=True)
+class _Window:
+    second: int = 0
+    requests: list[int] = field(default_factory=lambda: [0] * WINDOW_S)
+    retries: list[int] = field(default_factory=lambda: [0] * WINDOW_S)
+
+    def advance(self, second: int) -> int:
+        for gone in range(self.second + 1, min(second, self.second + WINDOW_S) + 1):
+            self.requests[gone % WINDOW_S] = self.retries[gone % WINDOW_S] = 0
+        self.second = second
+        return second % WINDOW_S
+
+
+class RetryBudget:
+    """Per alias: retries of the last 10 s may be a fifth of its requests of the last 10 s, plus a burst of 20.
+
+    When everything fails, the burst is spent once and what remains is the fifth: the storm stays bounded.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+
+    def request(self, alias: str) -> None:
+        """Count a request."""
+        window = self._windows.get(alias)
+        if window is None:
+            window = self._windows[alias] = _Window()
+        window.requests[window.advance(int(self._clock.monotonic()))] += 1
+
+    def take(self, alias: str) -> bool:
+        """Take one retry if the budget has it."""
+        window = self._windows.setdefault(alias, _Window())
+        slot = window.advance(int(self._clock.monotonic()))
+        if sum(window.retries) >= BUDGET_BURST + BUDGET_SHARE * sum(window.requests):
+            return False
+        window.retries[slot] += 1
+        return True

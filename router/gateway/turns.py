@@ -1,0 +1,121 @@
+"""Which target and credential comes next, from what has failed so far; the caller does the waiting and the calling."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from router.domain.ledger import Outcome
+from router.domain.ports import Ids
+from router.domain.routes import Candidate, Credential, FallbackReason, HealthView, Plan
+from router.gateway.generation import Generation
+from router.gateway.health import Health
+from router.gateway.retries import MAX_WAIT_FOR_SAME_S, RetryBudget, backoff_s
+from router.providers.credentials import choose
+
+_MAY_RECOVER = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT, Outcome.TIMEOUT, Outcome.RESET, Outcome.RATE_LIMITED})
+_CREDENTIAL_REFUSED = frozenset({Outcome.RATE_LIMITED, Outcome.CREDENTIAL})
+
+
+@dataclass(slots=True)
+class Failed(Exception):
+    """One attempt brought nothing for the caller. `retry_after` in seconds, if the provider gave any."""
+
+    outcome: Outcome
+    reason: str
+    status: int | None = None
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One attempt to make, after `wait_s` seconds. `credential` None: the provider needs none."""
+
+    candidate: Candidate
+    credential: Credential | None
+    wait_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Dice:
+    """What choosing turns shares over all requests."""
+
+    health: Health
+    budget: RetryBudget
+    ids: Ids
+
+
+class Turns:
+    """The order of one request's attempts: own targets, then the fallbacks that fit, then a second visit after a pause.
+
+    Rules (contract.md, "Routing"): at most `max_attempts` calls; another credential of the same provider comes before
+    another target and costs no retry budget; a target kept only because it is the last is not visited twice.
+    """
+
+    def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice) -> None:
+        self._generation = generation
+        self._plan = plan
+        self._view = view
+        self._dice = dice
+        self._queue = deque(plan.candidates)
+        self._has_fallen_back = False
+        self._failures: list[tuple[Turn, Failed]] = []
+        self._visits = 0
+
+    def first(self) -> Turn | None:
+        """The first attempt, None if the plan has nobody to ask."""
+        if not self._queue:
+            self._fall_back()
+        return self._turn(self._queue.popleft()) if self._queue else None
+
+    def after(self, turn: Turn, failed: Failed, left_s: float) -> Turn | None:
+        """The attempt to make after `turn` failed, with `left_s` seconds of the deadline left; None: give up."""
+        self._failures.append((turn, failed))
+        calls = sum(f.outcome is not Outcome.FORCED for _, f in self._failures)
+        if calls >= self._plan.alias.max_attempts or left_s <= 0:
+            return None
+        if failed.outcome in _CREDENTIAL_REFUSED and (other := self._other_credential(turn)) is not None:
+            return Turn(turn.candidate, other)
+        if not self._queue:
+            self._fall_back()
+        coming = self._turn(self._queue.popleft()) if self._queue else self._second_visit(left_s)
+        if coming is None or failed.outcome is Outcome.FORCED:
+            return coming
+        return coming if self._dice.budget.take(self._plan.alias.name) else None
+
+    def _turn(self, candidate: Candidate) -> Turn:
+        spec = self._generation.providers[candidate.target.provider].spec
+        if len(spec.credentials) <= 1:
+            return Turn(candidate, spec.credentials[0] if spec.credentials else None)
+        resting = self._dice.health.resting(spec.name)
+        chosen = choose(spec.credentials, resting, self._dice.ids.draw())
+        return Turn(candidate, chosen or spec.credentials[0])
+
+    def _other_credential(self, turn: Turn) -> Credential | None:
+        spec = self._generation.providers[turn.candidate.target.provider].spec
+        if len(spec.credentials) <= 1 or turn.credential is None:
+            return None
+        used = {t.credential.label for t, _ in self._failures if t.credential and t.candidate.target.provider == spec.name}
+        return choose(spec.credentials, self._dice.health.resting(spec.name) | used, self._dice.ids.draw())
+
+    def _fall_back(self) -> None:
+        if self._has_fallen_back:
+            return
+        self._has_fallen_back = True
+        typed = self._plan.typed
+        if self._failures and all(f.outcome is Outcome.RATE_LIMITED for _, f in self._failures):
+            self._queue.extend(typed.get(FallbackReason.RATE_LIMITED, ()))
+        self._queue.extend(typed.get(FallbackReason.DEFAULT, ()))
+
+    def _second_visit(self, left_s: float) -> Turn | None:
+        """Back to a target that may have recovered, after full jitter or the time the provider asked for."""
+        shaky = self._view.shaky
+        able = [(t, f) for t, f in self._failures if f.outcome in _MAY_RECOVER and t.candidate.target.id not in shaky]
+        if not able:
+            return None
+        turn, failed = able[self._visits % len(able)]
+        asked = failed.retry_after or 0.0
+        wait = max(asked, backoff_s(self._visits, self._dice.ids.draw()))
+        self._visits += 1
+        if asked > MAX_WAIT_FOR_SAME_S or wait >= left_s:
+            return None
+        again = self._turn(turn.candidate)
+        return Turn(again.candidate, again.credential, wait)

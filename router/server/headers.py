@@ -1,0 +1,143 @@
+"""Headers in and out: which travel up, what every answer carries, what callers may say about their request."""
+
+import re
+from collections.abc import Mapping
+from math import isfinite
+
+from multidict import CIMultiDictProxy
+
+from router.domain.errors import InvalidRequest
+from router.domain.limits import Allowance
+from router.domain.usage import usd_text
+from router.gateway.answer import Answer
+from router.gateway.settle import Case
+
+TRAVEL_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
+MAX_TAGS = 16
+_TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^,\x00-\x1f\x7f]{0,128}")
+
+Incoming = CIMultiDictProxy[str]
+
+
+def forwarded(headers: Incoming) -> dict[str, str]:
+    """The caller's headers that a provider may see."""
+    return {name: headers[name] for name in TRAVEL_UP if name in headers}
+
+
+def presented_key(headers: Incoming) -> str | None:
+    """The key as `Authorization: Bearer ...`, else as `x-api-key`."""
+    authorization = headers.get("Authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return token.strip()
+    return headers.get("x-api-key")
+
+
+def timeout_of(headers: Incoming) -> float | None:
+    """`x-router-timeout` in seconds. Raises InvalidRequest."""
+    text = headers.get("x-router-timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not isfinite(seconds) or seconds <= 0:
+        raise InvalidRequest(f"x-router-timeout: expected seconds above 0, found {text[:40]!r}", param="x-router-timeout")
+    return seconds
+
+
+def tier_of(headers: Incoming) -> str | None:
+    return headers.get("x-router-tier") or headers.get("x-optyx-tier")
+
+
+def tags_of(headers: Incoming) -> tuple[tuple[str, str], ...]:
+    """`x-router-tags: team=a,env=prod`. Raises InvalidRequest."""
+    text = headers.get("x-router-tags")
+    if not text:
+        return ()
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    wrong = next((part for part in parts if not _TAG.fullmatch(part)), None)
+    if wrong is not None or len(parts) > MAX_TAGS:
+        found = f"{wrong[:80]!r}" if wrong is not None else f"{len(parts)} tags"
+        raise InvalidRequest(
+            f"x-router-tags: expected at most {MAX_TAGS} of name=value, separated by commas; found {found}",
+            param="x-router-tags",
+        )
+    pairs = [part.partition("=") for part in parts]
+    return tuple((name, value) for name, _, value in pairs)
+
+
+def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
+    """What an inference answer carries (contract.md, "Every answer carries")."""
+    case = answer.case
+    headers = {
+        "X-Request-Id": case.caller.request_id,
+        "X-Router-Model": case.plan.requested,
+        "X-Router-Provider": answer.provider,
+        "X-Router-Attempts": str(answer.attempts),
+        "X-Router-Decision": case.id,
+        "Content-Type": answer.content_type,
+    }
+    if answer.upstream_request_id:
+        headers["X-Router-Upstream-Request-Id"] = answer.upstream_request_id
+    if answer.cost is not None:
+        headers["X-Cost-USD"] = usd_text(answer.cost)
+    for name, value in answer.passed.items():
+        headers[name] = value
+    headers.update(limit_headers(case.reservation.allowance))
+    if explain:
+        headers["X-Router-Explain"] = explained(case)
+    return headers
+
+
+def receipt_headers(case: Case) -> dict[str, str]:
+    """What an error answer to an admitted request carries."""
+    headers = {
+        "X-Router-Model": case.plan.requested,
+        "X-Router-Attempts": str(len(case.meter.attempts)),
+        "X-Router-Decision": case.id,
+    }
+    if case.meter.attempts:
+        headers["X-Router-Provider"] = case.meter.attempts[-1].candidate.target.provider
+    headers.update(limit_headers(case.reservation.allowance))
+    return headers
+
+
+def explained(case: Case) -> str:
+    """The decision on one line: strategy, draw, targets in order, what was left out and why."""
+    plan = case.plan
+    order = " ".join(c.target.id for c in plan.candidates)
+    left_out = "; ".join(f"{e.target.id} {e.reason}" for e in plan.excluded)
+    text = f"strategy={plan.alias.strategy.value}; draw={plan.draw:.6f}; order={order}"
+    return f"{text}; left-out={left_out}" if left_out else text
+
+
+def limit_headers(allowance: Allowance) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if allowance.limit_requests is not None:
+        headers["x-ratelimit-limit-requests"] = str(allowance.limit_requests)
+        headers["x-ratelimit-remaining-requests"] = headers["X-RateLimit-Remaining"] = str(allowance.remaining_requests)
+        headers["x-ratelimit-reset-requests"] = f"{allowance.reset_requests_ms}ms"
+        headers["X-RateLimit-Reset-Ms"] = str(allowance.reset_requests_ms)
+    if allowance.limit_tokens is not None:
+        headers["x-ratelimit-limit-tokens"] = str(allowance.limit_tokens)
+        headers["x-ratelimit-remaining-tokens"] = str(allowance.remaining_tokens)
+        headers["x-ratelimit-reset-tokens"] = f"{allowance.reset_tokens_ms}ms"
+    return headers
+
+
+def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, str]:
+    """CORS for a listed origin (or `*`); nothing for any other."""
+    if origin is None or (origin not in allowed and "*" not in allowed):
+        return {}
+    return {
+        "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
+        "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+        "Access-Control-Allow-Headers": "authorization, content-type, x-api-key, x-request-id, idempotency-key, openai-beta, "
+        "anthropic-version, anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain",
+        "Access-Control-Expose-Headers": "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after",
+        "Access-Control-Max-Age": "600",
+        "Vary": "Origin",
+    }

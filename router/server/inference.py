@@ -1,0 +1,140 @@
+"""Inference routes: headers, key, body, pipeline, answer. The order is the contract's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import StreamReader, web
+
+from router.domain.errors import BodyTooLarge, GatewayError, InvalidRequest, RequestTimeout, ScopeMissing, UnsupportedMediaType
+from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
+from router.gateway.answer import Answer
+from router.gateway.pipeline import Opening
+from router.gateway.settle import Caller
+from router.server.headers import (
+    answer_headers,
+    cors_headers,
+    forwarded,
+    presented_key,
+    receipt_headers,
+    tags_of,
+    tier_of,
+    timeout_of,
+)
+from router.server.notes import NOTES, Notes
+from router.server.state import SERVING, Serving
+from router.server.streaming import EventStream
+
+BODY_TIMEOUT_S = 30.0
+_JSON_TYPES = frozenset({"application/json", "application/octet-stream", "text/plain"})
+"""What is taken for JSON: the type itself, none (aiohttp says octet-stream then), and what plain `fetch` sends."""
+
+
+class Inference:
+    """The handler of one API's route."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        serving = request.app[SERVING]
+        notes = request[NOTES]
+        generation = serving.current
+        snapshot = generation.snapshot
+        principal = notes.principal = await serving.authenticator.authenticate(snapshot, presented_key(request.headers))
+        scope = API_SCOPE[self._api]
+        if not principal.has_scope(scope):
+            raise ScopeMissing(f"this key lacks the scope {scope.value!r}")
+        headers = request.headers
+        caller = Caller(notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
+        body = await read_body(request, snapshot.server.body_limit)
+        model_request = parse_request(self._api, body)
+        opening = serving.gateway.open(generation, principal, model_request, caller, forwarded=forwarded(headers))
+        started: web.StreamResponse | None = None
+        try:
+            async with opening as answer:
+                out = self._headers(request, serving, answer)
+                if answer.frames is None:
+                    return web.Response(status=answer.status, body=answer.body, headers=out)
+                started = web.StreamResponse(status=answer.status, headers=out)
+                await started.prepare(request)
+                await self._relay(serving, started, request, answer.frames)
+                return started
+        except GatewayError as error:
+            if started is not None:
+                return started
+            _note(notes, opening, error, model_request)
+            raise
+        except ConnectionError:
+            # The caller left between two writes; settlement has seen it, and there is nobody to answer.
+            if started is None:
+                raise
+            return started
+
+    def _headers(self, request: web.Request, serving: Serving, answer: Answer) -> dict[str, str]:
+        headers = answer_headers(answer, explain=request.headers.get("x-router-explain") == "1")
+        origins = serving.current.snapshot.server.cors_origins
+        if origins:
+            headers.update(cors_headers(request.headers.get("Origin"), origins))
+        return headers
+
+    async def _relay(
+        self, serving: Serving, response: web.StreamResponse, request: web.Request, frames: AsyncIterator[bytes]
+    ) -> None:
+        stall = serving.current.snapshot.server.write_stall_s
+        stream = EventStream(response, request, self._api, write_stall_s=stall)
+        serving.streams.add(stream)
+        try:
+            await stream.relay(frames)
+        finally:
+            serving.streams.discard(stream)
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes, within 30 s. Raises BodyTooLarge, RequestTimeout, UnsupportedMediaType."""
+    headers = request.headers
+    encoding = headers.get("Content-Encoding")
+    if encoding is not None and encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted; send the body uncompressed")
+    if request.content_type not in _JSON_TYPES:
+        raise UnsupportedMediaType(f"expected Content-Type application/json, found {request.content_type[:80]!r}")
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    content = request.content
+    if content.is_eof():
+        body = await request.read()
+    else:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await _read_slowly(content, limit)
+        except TimeoutError:
+            raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+    if len(body) > limit:
+        raise _too_large(limit)
+    if not body:
+        raise InvalidRequest("the body is empty; expected a JSON object")
+    return body
+
+
+async def _read_slowly(content: StreamReader, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in content.iter_any():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is over the limit of {limit / 2**20:g} MiB")
+
+
+def _note(notes: Notes, opening: Opening, error: GatewayError, request: ModelRequest) -> None:
+    """Leave for the edge what it needs to answer an error."""
+    case = opening.case
+    if case is None:
+        notes.alias = "" if error.code == "model_not_found" else request.fields.model or ""
+        return
+    notes.is_settled = True
+    notes.receipt = receipt_headers(case)

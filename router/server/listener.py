@@ -1,0 +1,109 @@
+"""The listening sockets of one daemon: aiohttp's server with its defaults corrected, TLS that follows its files."""
+
+import os
+import ssl
+from pathlib import Path
+
+from aiohttp import http_parser, web
+
+from router.config.snapshot import ServerSettings
+
+MAX_HEADERS = 128
+MAX_FIELD_BYTES = 16 * 2**10
+
+
+class UnsafeParser(RuntimeError):
+    """aiohttp runs on its pure-Python HTTP parser, which has had request-smuggling faults the C parser has not."""
+
+
+def require_c_parser() -> None:
+    """Raises UnsafeParser unless aiohttp's compiled parser is in use."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise UnsafeParser(
+            "aiohttp was installed without its compiled HTTP parser (or AIOHTTP_NO_EXTENSIONS is set): "
+            "install the binary wheel of aiohttp; serving with the pure-Python parser is not safe"
+        )
+
+
+class Listener:
+    """Accepts connections for an application until `close`.
+
+    Corrected defaults: a handler is cancelled when its caller leaves; idle connections end after `keep_alive` instead of
+    an hour; a body is never decompressed; headers are bounded.
+    """
+
+    def __init__(self, app: web.Application, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=settings.keep_alive_s,
+            max_headers=MAX_HEADERS,
+            max_field_size=MAX_FIELD_BYTES,
+            auto_decompress=False,
+            lingering_time=2.0,
+            shutdown_timeout=0.0,
+        )
+        self._tls: ssl.SSLContext | None = None
+        self._tls_seen: tuple[float, ...] = ()
+
+    async def start(self) -> str:
+        """Bind; return the base URL. Raises OSError (address in use) or ssl.SSLError (bad certificate)."""
+        settings = self._settings
+        if settings.tls_cert:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._load_certificate(settings)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, settings.host, settings.port, ssl_context=self._tls, backlog=1024, reuse_address=True
+        )
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        shown = f"[{host}]" if ":" in str(host) else host
+        return f"{'https' if self._tls else 'http'}://{shown}:{port}"
+
+    def refresh_tls(self, settings: ServerSettings) -> bool:
+        """Use the certificate files as they are now for new connections; True if they had changed. Raises like `start`."""
+        if self._tls is None or not settings.tls_cert or self._stamp(settings) == self._tls_seen:
+            return False
+        self._load_certificate(settings)
+        return True
+
+    def _load_certificate(self, settings: ServerSettings) -> None:
+        assert self._tls is not None
+        stamp = self._stamp(settings)
+        probe = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        probe.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+        self._tls.load_cert_chain(settings.tls_cert, settings.tls_key or None)
+        self._tls_seen = stamp
+
+    def _stamp(self, settings: ServerSettings) -> tuple[float, ...]:
+        return tuple(os.stat(p).st_mtime for p in (settings.tls_cert, settings.tls_key) if p)
+
+    async def close(self) -> None:
+        """Stop accepting and end what is left of the connections."""
+        await self._runner.cleanup()
+
+
+class ControlSocket:
+    """A unix socket for the CLI, mode 0600: whoever may write there is the daemon's own user."""
+
+    def __init__(self, app: web.Application, path: Path) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        self._path = path
+
+    async def start(self) -> None:
+        """Bind, replacing a socket that a killed daemon left; the caller holds the database's lock, so nobody listens there."""
+        self._path.unlink(missing_ok=True)
+        await self._runner.setup()
+        before = os.umask(0o177)
+        try:
+            await web.UnixSite(self._runner, str(self._path)).start()
+        finally:
+            os.umask(before)
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+        self._path.unlink(missing_ok=True)

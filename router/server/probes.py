@@ -1,0 +1,78 @@
+"""Operators' routes: alive, ready, metrics, and the front door that real clients knock at."""
+
+import asyncio
+from hmac import compare_digest
+from ipaddress import ip_address
+
+import msgspec
+from aiohttp import web
+
+from router.domain.errors import NotFound
+from router.domain.ports import Clock, Pinger
+from router.server.headers import presented_key
+from router.server.state import SERVING
+
+PING_TIMEOUT_S = 1.0
+
+
+async def front_door(request: web.Request) -> web.Response:
+    return _json(200, {"name": "routerd", "status": "ok", "api": "/v1"})
+
+
+async def health(request: web.Request) -> web.Response:
+    """Alive: always 200 while this answers at all; each dependency's state beside it, never slower than a second."""
+    serving = request.app[SERVING]
+    checks = await asyncio.gather(*(_check(p, serving.clock) for p in serving.pingers))
+    named = {p.name: check for p, check in zip(serving.pingers, checks, strict=True)}
+    is_well = all(check["status"] == "ok" for check in checks)
+    return _json(200, {"status": "ok" if is_well else "degraded", "checks": named})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Can serve: 503 with the reasons while it cannot; `notes` are worth knowing but no reason to be taken out."""
+    serving = request.app[SERVING]
+    reasons = sorted(serving.reasons)
+    if not serving.gateway.world.ledger.accepting():
+        reasons.append("storage: usage cannot be recorded")
+    body = {"status": "ready" if not reasons else "not_ready", "reasons": reasons, "notes": dict(serving.notes)}
+    return _json(503 if reasons else 200, body)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Prometheus text for loopback, or for whoever brings `observability.metrics_token`; for others there is no such route."""
+    serving = request.app[SERVING]
+    snapshot = serving.current.snapshot
+    token, sent = snapshot.metrics_token, presented_key(request.headers)
+    is_known = bool(token) and sent is not None and compare_digest(sent.encode(), token.encode())
+    if not snapshot.has_metrics or not (is_known or _is_loopback(request)):
+        raise NotFound("there is no route GET /metrics")
+    text = await asyncio.get_running_loop().run_in_executor(None, serving.render_metrics)
+    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+def _is_loopback(request: web.Request) -> bool:
+    """The peer itself, and nobody behind a proxy on this machine."""
+    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    try:
+        return ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return request.remote is None
+
+
+async def _check(pinger: Pinger, clock: Clock) -> dict[str, object]:
+    started = clock.monotonic()
+    try:
+        async with asyncio.timeout(PING_TIMEOUT_S):
+            await pinger.ping()
+    except Exception as error:
+        return {"status": "down", "reason": type(error).__name__, "latency_ms": _ms_since(started, clock)}
+    return {"status": "ok", "latency_ms": _ms_since(started, clock)}
+
+
+def _ms_since(started: float, clock: Clock) -> float:
+    return round((clock.monotonic() - started) * 1000, 3)
+
+
+def _json(status: int, value: object) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(value), content_type="application/json")

@@ -1,0 +1,36 @@
+"""What every handler of one daemon shares: the generation in force, the ports, and whether it may serve."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from router.domain.ports import AddressLimiter, Clock, Ids, Observer, Pinger, Tasks
+from router.gateway.authenticate import Authenticator
+from router.gateway.generation import Generation
+from router.gateway.pipeline import Gateway
+from router.server.streaming import EventStream
+
+
+@dataclass(slots=True)
+class Serving:
+    """`current` is replaced whole by a reload; a handler reads it once. `reasons` empty means ready to serve."""
+
+    current: Generation
+    gateway: Gateway
+    authenticator: Authenticator
+    addresses: AddressLimiter
+    clock: Clock
+    ids: Ids
+    tasks: Tasks
+    observer: Observer
+    render_metrics: Callable[[], bytes]
+    pingers: Sequence[Pinger] = ()
+    reasons: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)
+    is_draining: bool = False
+    inflight: int = 0
+    streams: set[EventStream] = field(default_factory=set)
+
+
+SERVING: web.AppKey[Serving] = web.AppKey("serving", Serving)

@@ -1,0 +1,98 @@
+"""Whole frames to the caller as they arrive; a comment in silence; a break becomes an error event, never a false end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiohttp import web
+
+from router.domain.errors import GatewayError, NotReady
+from router.domain.requests import Api
+from router.server.errors import error_object
+
+HEARTBEAT_S = 15.0
+COMMENT = b": keep-alive\n\n"
+
+
+def error_frame(api: Api, error: GatewayError) -> bytes:
+    """The error as an event of the caller's dialect."""
+    body = error_object(error)
+    if api is Api.RESPONSES:
+        flat = {"type": "error", "code": body["code"], "message": body["message"], "param": body["param"]}
+        return b"event: error\ndata: " + msgspec.json.encode(flat) + b"\n\n"
+    return b"data: " + msgspec.json.encode({"error": body}) + b"\n\n"
+
+
+class EventStream:
+    """One stream to one caller. Writes are awaited, so a slow reader slows the provider down.
+
+    One timer a stream watches for silence (a comment is sent) and for a write that does not move (the connection is cut).
+    """
+
+    def __init__(self, response: web.StreamResponse, request: web.Request, api: Api, *, write_stall_s: float) -> None:
+        self._response = response
+        self._request = request
+        self._api = api
+        self._write_stall_s = write_stall_s
+        self._loop = asyncio.get_running_loop()
+        self._quiet_since = self._loop.time()
+        self._writing_since: float | None = None
+        self._task = asyncio.current_task()
+        self._interruption: GatewayError | None = None
+        self._timer = self._loop.call_later(min(HEARTBEAT_S, write_stall_s), self._look)
+        self._beat: asyncio.Future[None] | None = None
+
+    async def relay(self, frames: AsyncIterator[bytes]) -> None:
+        """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it."""
+        try:
+            async for frame in frames:
+                await self._write(frame)
+            await self._response.write_eof()
+        except GatewayError as error:
+            await self._end_with(error)
+            raise
+        except asyncio.CancelledError:
+            if self._interruption is None or self._task is None:
+                raise
+            self._task.uncancel()
+            await self._end_with(self._interruption)
+            raise self._interruption from None
+        finally:
+            self._timer.cancel()
+            if self._beat is not None:
+                self._beat.cancel()
+
+    def interrupt(self) -> None:
+        """End the stream from our side, with an error event: the daemon's drain time is over."""
+        if self._interruption is None and self._task is not None:
+            self._interruption = NotReady("the gateway is shutting down and the stream was cut")
+            self._task.cancel()
+
+    async def _end_with(self, error: GatewayError) -> None:
+        await self._write(error_frame(self._api, error))
+        await self._response.write_eof()
+
+    async def _write(self, frame: bytes) -> None:
+        self._writing_since = self._loop.time()
+        await self._response.write(frame)
+        self._writing_since = None
+        self._quiet_since = self._loop.time()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._writing_since is not None and now - self._writing_since >= self._write_stall_s:
+            transport = self._request.transport
+            if transport is not None:
+                transport.abort()
+            return
+        if self._writing_since is None and now - self._quiet_since >= HEARTBEAT_S:
+            self._beat = asyncio.ensure_future(self._comment())
+        due = self._quiet_since + HEARTBEAT_S if self._writing_since is None else self._writing_since + self._write_stall_s
+        self._timer = self._loop.call_later(max(due - now, 1.0), self._look)
+
+    async def _comment(self) -> None:
+        """Frames are always written whole, so this stands between two of them."""
+        try:
+            await self._write(COMMENT)
+        except ConnectionError:
+            return

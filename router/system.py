@@ -1,0 +1,64 @@
+"""The process's own clock, ids, tasks and environment: the one file where they may be read; everyone else is handed them."""
+
+import asyncio
+import os
+import random
+import time
+import traceback
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from router.domain.observations import Failure
+from router.domain.ports import Observer
+
+
+class SystemClock:
+    """Implements domain.ports.Clock."""
+
+    now_us = staticmethod(lambda: time.time_ns() // 1000)
+    monotonic = staticmethod(time.monotonic)
+
+
+class SystemIds:
+    """Implements domain.ports.Ids: 48 bits of milliseconds, 80 random bits. Ids are names, not secrets."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(os.urandom(32))
+        self.draw = self._random.random
+
+    def new(self) -> str:
+        return f"{time.time_ns() // 1_000_000:012x}{self._random.getrandbits(80):020x}"
+
+
+class SystemTasks:
+    """Implements domain.ports.Tasks; the app waits for what was spawned before it ends."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self.observer: Observer | None = None
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if self.observer is not None:
+            text = "".join(traceback.format_exception(error))
+            self.observer.emit(Failure(request_id="", where=task.get_name(), traceback=text))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait for everything spawned; what still runs after `timeout_s` is cancelled and waited for."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment as it is now."""
+    return dict(os.environ)

@@ -1,0 +1,239 @@
+"""Doubles of the gateway's ports: classes with the same behaviour, to order."""
+
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from router.config.snapshot import ServerSettings, Snapshot, HealthSettings, RateDefaults
+from router.domain.identity import EVERY_MODEL, ApiKey, Principal, Tenant
+from router.domain.ledger import LedgerEntry
+from router.domain.limits import UNLIMITED, Allowance, LimitRule, Refusal
+from router.domain.observations import Observation
+from router.domain.ports import Reservation
+from router.domain.requests import Api, ModelRequest, parse_request
+from router.domain.routes import Alias, ProviderSpec
+from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def now_us(self) -> int:
+        return 1_750_000_000_000_000 + int(self.seconds * 1e6)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def pass_(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class CountingIds:
+    """Ids 1, 2, 3 ...; draws from a list, then 0.5."""
+
+    def __init__(self, *draws: float) -> None:
+        self.draws = list(draws)
+        self.count = 0
+
+    def new(self) -> str:
+        self.count += 1
+        return f"{self.count:032x}"
+
+    def draw(self) -> float:
+        return self.draws.pop(0) if self.draws else 0.5
+
+
+class CollectingObserver:
+    def __init__(self) -> None:
+        self.seen: list[Observation] = []
+
+    def emit(self, observation: Observation) -> None:
+        self.seen.append(observation)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        return [o for o in self.seen if isinstance(o, kind)]
+
+
+class ListLedger:
+    def __init__(self) -> None:
+        self.entries: list[LedgerEntry] = []
+        self.is_accepting = True
+
+    def accepting(self) -> bool:
+        return self.is_accepting
+
+    def record(self, entry: LedgerEntry) -> None:
+        self.entries.append(entry)
+
+
+class CountingReservation:
+    allowance: Allowance = UNLIMITED
+
+    def __init__(self) -> None:
+        self.settled: list[int] = []
+
+    def settle(self, tokens: int) -> None:
+        self.settled.append(tokens)
+
+
+class OpenLimiter:
+    """Admits everything, or answers with `refusal`."""
+
+    def __init__(self) -> None:
+        self.refusal: Refusal | None = None
+        self.reservations: list[CountingReservation] = []
+        self.asked: list[tuple[tuple[LimitRule, ...], int]] = []
+
+    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        self.asked.append((tuple(rules), tokens))
+        if self.refusal is not None:
+            return self.refusal
+        self.reservations.append(CountingReservation())
+        return self.reservations[-1]
+
+
+class InlineTasks:
+    """Collects what was spawned; the test runs it."""
+
+    def __init__(self) -> None:
+        self.spawned: list[Coroutine[Any, Any, None]] = []
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        self.spawned.append(work)
+
+
+class OneKey:
+    def __init__(self, key: ApiKey, tenant: Tenant) -> None:
+        self.found: tuple[ApiKey, Tenant] | None = (key, tenant)
+        self.lookups: list[str] = []
+        self.failure: Exception | None = None
+
+    async def find_key(self, prefix: str) -> tuple[ApiKey, Tenant] | None:
+        self.lookups.append(prefix)
+        if self.failure is not None:
+            raise self.failure
+        return self.found if self.found and self.found[0].prefix == prefix else None
+
+
+class Scripted:
+    """An answer to order: bytes, or pieces of a stream in which an exception is raised where it stands."""
+
+    def __init__(
+        self, status: int = 200, body: bytes = b"", pieces: Sequence[bytes | Exception] | None = None, **headers: str
+    ) -> None:
+        self.status = status
+        default = "text/event-stream" if pieces is not None else "application/json"
+        self.headers: Mapping[str, str] = {"content-type": default} | {k.replace("_", "-"): v for k, v in headers.items()}
+        self.body = body
+        self.pieces = list(pieces) if pieces is not None else [body]
+        self.closed = 0
+
+    async def read(self, limit: int) -> bytes:
+        if len(self.body) > limit:
+            raise TransportFailure(FailureKind.TOO_LARGE)
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+        return self.body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while self.pieces:
+            piece = self.pieces.pop(0)
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class ScriptedTransport:
+    """Answers by provider, told apart by host; the last thing in a list is repeated."""
+
+    def __init__(self, **scripts: Sequence[Scripted | Exception]) -> None:
+        self.scripts = {name: list(script) for name, script in scripts.items()}
+        self.calls: list[UpstreamCall] = []
+
+    async def send(self, call: UpstreamCall) -> UpstreamAnswer:
+        self.calls.append(call)
+        host = call.url.split("/")[2].split(".")[0]
+        script = self.scripts[host]
+        step = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def close(self) -> None:
+        pass
+
+    @property
+    def hosts(self) -> list[str]:
+        return [c.url.split("/")[2].split(".")[0] for c in self.calls]
+
+
+def answer(text: str = "hi", prompt: int = 10, completion: int = 5, **headers: str) -> Scripted:
+    body = {
+        "id": "c1",
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+    }
+    return Scripted(body=msgspec.json.encode(body), **headers)
+
+
+def status(code: int, **headers: str) -> Scripted:
+    return Scripted(code, msgspec.json.encode({"error": {"message": f"status {code}", "type": "x", "code": None}}), **headers)
+
+
+def frame(text: str | None = None, finish: str | None = None) -> bytes:
+    delta = {} if text is None else {"content": text}
+    chunk = {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+USAGE_FRAME = b'data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":2,"total_tokens":12}}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def chat(stream: bool = False, **fields: object) -> ModelRequest:
+    body = {"model": "a", "messages": [{"role": "user", "content": "hello"}], "stream": stream} | fields
+    return parse_request(Api.CHAT, msgspec.json.encode(body))
+
+
+def principal(**changes: Any) -> Principal:
+    known: dict[str, Any] = {
+        "tenant_id": "t1",
+        "tenant": "demo",
+        "key_id": "k1",
+        "key": "demo-key",
+        "scopes": None,
+        "tenant_models": EVERY_MODEL,
+        "key_models": EVERY_MODEL,
+        "defaults": {},
+        "tiers": {},
+        "rules": (),
+    }
+    return Principal(**(known | changes))
+
+
+def spec(name: str, **changes: Any) -> ProviderSpec:
+    return ProviderSpec(name, "openai-compatible", f"http://{name}.test/v1", **changes)
+
+
+def snapshot(*aliases: Alias, providers: Sequence[ProviderSpec] = (), **changes: Any) -> Snapshot:
+    named = {t.provider: spec(t.provider) for a in aliases for t in a.targets} | {p.name: p for p in providers}
+    known: dict[str, Any] = {
+        "fingerprint": "f" * 64,
+        "masked_yaml": "",
+        "server": ServerSettings(),
+        "providers": named,
+        "aliases": {a.name: a for a in aliases if not a.is_wildcard},
+        "wildcards": tuple(a for a in aliases if a.is_wildcard),
+        "tiers": {},
+        "defaults": {},
+        "health": HealthSettings(),
+        "rates": RateDefaults(),
+    }
+    return Snapshot(**(known | changes))
