@@ -11,6 +11,8 @@ from typing import Any
 from router.domain.observations import Failure
 from router.domain.ports import Observer
 
+VERSION = "0.1.0"
+
 
 class SystemClock:
     """Implements domain.ports.Clock."""
@@ -33,9 +35,9 @@ class SystemIds:
 class SystemTasks:
     """Implements domain.ports.Tasks; the app waits for what was spawned before it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, observer: Observer) -> None:
         self._running: set[asyncio.Task[None]] = set()
-        self.observer: Observer | None = None
+        self._observer = observer
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
@@ -46,17 +48,20 @@ class SystemTasks:
         self._running.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if self.observer is not None:
-            text = "".join(traceback.format_exception(error))
-            self.observer.emit(Failure(request_id="", where=task.get_name(), traceback=text))
+        text = "".join(traceback.format_exception(error))
+        self._observer.emit(Failure(request_id="", where=task.get_name(), traceback=text))
+
+    async def stop(self) -> None:
+        """Cancel everything that runs and wait for it to end: for loops that have no end of their own."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def wait(self, timeout_s: float) -> None:
         """Wait for everything spawned; what still runs after `timeout_s` is cancelled and waited for."""
         if self._running:
             await asyncio.wait(self._running, timeout=timeout_s)
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.stop()
 
 
 def environment() -> Mapping[str, str]:

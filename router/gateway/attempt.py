@@ -7,7 +7,7 @@ from router.domain.errors import GatewayError, InvalidUpstreamResponse, Upstream
 from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate, Credential
-from router.domain.upstream import NEVER_SENT, TIMEOUTS, TransportFailure, UpstreamAnswer
+from router.domain.upstream import NEVER_SENT, TIMEOUTS, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import Usage
 from router.gateway.health import Health
 from router.gateway.meter import Attempt, Meter, estimated_usage
@@ -55,21 +55,10 @@ class OpenAttempt:
         self.record = meter.begin(candidate, credential)
         self._was_trial = health.started(self._target)
 
-    async def send(self, credential: Credential | None, *, forwarded: Mapping[str, str], left_s: float) -> Reply:
+    async def send(self, call: UpstreamCall, credential: Credential | None) -> Reply:
         """The target's reply. Raises Failed while another target may still answer, else the final GatewayError."""
-        provider, candidate = self._provider, self._candidate
-        timeouts = candidate.alias.timeouts or provider.spec.timeouts
-        call = provider.prepare(
-            self._request.api,
-            candidate,
-            self._request,
-            credential,
-            forwarded=forwarded,
-            timeouts=timeouts,
-            total_s=min(left_s, timeouts.total),
-        )
         try:
-            answer = self._answer = await provider.transport.send(call)
+            answer = self._answer = await self._provider.transport.send(call)
             self._meter.first_byte(self.record)
             headers = answer.headers
             self.record.status = answer.status

@@ -93,10 +93,20 @@ class Call:
             self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
             raise Failed(Outcome.FORCED, "forced")
         provider = do.generation.providers[candidate.target.provider]
+        timeouts = candidate.alias.timeouts or provider.spec.timeouts
+        call = provider.prepare(
+            do.request.api,
+            candidate,
+            do.request,
+            credential,
+            forwarded=do.forwarded,
+            timeouts=timeouts,
+            total_s=min(self._left_s(), timeouts.total),
+        )
         self._open = OpenAttempt(
             do.request, candidate, provider, meter=self._meter, health=self._dice.health, credential=label
         )
-        return await self._open.send(credential, forwarded=do.forwarded, left_s=self._left_s())
+        return await self._open.send(call, credential)
 
     def _left_s(self) -> float:
         return self._do.deadline - self._meter.clock.monotonic()

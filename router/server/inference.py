@@ -81,7 +81,7 @@ class Inference:
         self, serving: Serving, response: web.StreamResponse, request: web.Request, frames: AsyncIterator[bytes]
     ) -> None:
         stall = serving.current.snapshot.server.write_stall_s
-        stream = EventStream(response, request, self._api, write_stall_s=stall)
+        stream = EventStream(response, request, self._api, tasks=serving.tasks, write_stall_s=stall)
         serving.streams.add(stream)
         try:
             await stream.relay(frames)

@@ -39,7 +39,7 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text for loopback, or for whoever brings `observability.metrics_token`; for others there is no such route."""
+    """Prometheus text for loopback or for the bearer of `observability.metrics_token`; for others there is no such route."""
     serving = request.app[SERVING]
     snapshot = serving.current.snapshot
     token, sent = snapshot.metrics_token, presented_key(request.headers)

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from router.domain.errors import GatewayError, NotReady
+from router.domain.ports import Tasks
 from router.domain.requests import Api
 from router.server.errors import error_object
 
@@ -29,7 +30,9 @@ class EventStream:
     One timer a stream watches for silence (a comment is sent) and for a write that does not move (the connection is cut).
     """
 
-    def __init__(self, response: web.StreamResponse, request: web.Request, api: Api, *, write_stall_s: float) -> None:
+    def __init__(
+        self, response: web.StreamResponse, request: web.Request, api: Api, *, tasks: Tasks, write_stall_s: float
+    ) -> None:
         self._response = response
         self._request = request
         self._api = api
@@ -40,7 +43,8 @@ class EventStream:
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
         self._timer = self._loop.call_later(min(HEARTBEAT_S, write_stall_s), self._look)
-        self._beat: asyncio.Future[None] | None = None
+        self._tasks = tasks
+        self._is_over = False
 
     async def relay(self, frames: AsyncIterator[bytes]) -> None:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it."""
@@ -58,9 +62,8 @@ class EventStream:
             await self._end_with(self._interruption)
             raise self._interruption from None
         finally:
+            self._is_over = True
             self._timer.cancel()
-            if self._beat is not None:
-                self._beat.cancel()
 
     def interrupt(self) -> None:
         """End the stream from our side, with an error event: the daemon's drain time is over."""
@@ -86,12 +89,14 @@ class EventStream:
                 transport.abort()
             return
         if self._writing_since is None and now - self._quiet_since >= HEARTBEAT_S:
-            self._beat = asyncio.ensure_future(self._comment())
+            self._tasks.spawn(self._comment(), name="heartbeat")
         due = self._quiet_since + HEARTBEAT_S if self._writing_since is None else self._writing_since + self._write_stall_s
         self._timer = self._loop.call_later(max(due - now, 1.0), self._look)
 
     async def _comment(self) -> None:
         """Frames are always written whole, so this stands between two of them."""
+        if self._is_over or self._writing_since is not None:
+            return
         try:
             await self._write(COMMENT)
         except ConnectionError:

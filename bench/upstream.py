@@ -1,0 +1,151 @@
+"""A fake provider as lean as Python allows: fixed answers to chat requests over raw HTTP/1.1.
+
+The body decides by what occurs in it: `"stream":true` a stream, `-paced"` an event each 5 ms, `-slow"` one each second.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+from collections.abc import Iterable
+from typing import cast
+
+import uvloop
+
+EVENTS = 20
+PACE_S = 0.005
+SLOW_S = 1.0
+SLOW_EVENTS = 60
+
+_STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+_WORDS = ("A gateway", " stands between", " applications", " and their", " models,", " and", " keeps count.")
+
+
+def json_answer() -> bytes:
+    """A whole response of about 600 bytes of JSON with usage."""
+    message: dict[str, object] = {"role": "assistant", "content": "".join(_WORDS) * 3, "refusal": None, "annotations": []}
+    usage = {
+        "prompt_tokens": 211,
+        "completion_tokens": 33,
+        "total_tokens": 244,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+    }
+    body = json.dumps(
+        {
+            "id": "chatcmpl-bench",
+            "object": "chat.completion",
+            "created": 1_760_000_000,
+            "model": "gpt-4o-mini-2024-07-18",
+            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+            "usage": usage,
+            "system_fingerprint": "fp_bench",
+        },
+        separators=(",", ":"),
+    ).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def stream_events() -> list[bytes]:
+    """`EVENTS` chat chunks, the last with its finish reason, as HTTP chunks; without usage and `[DONE]`."""
+    deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": _WORDS[n % len(_WORDS)]} for n in range(EVENTS - 2)]
+    return [_event(delta, None) for delta in deltas] + [_event({}, "stop")]
+
+
+def _event(delta: dict[str, str], finish_reason: str | None) -> bytes:
+    return _frame({**_CHUNK, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]})
+
+
+def _frame(content: object) -> bytes:
+    return _chunk(b"data: " + json.dumps(content, separators=(",", ":")).encode() + b"\n\n")
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_CHUNK = {
+    "id": "chatcmpl-bench",
+    "object": "chat.completion.chunk",
+    "created": 1_760_000_000,
+    "model": "gpt-4o-mini-2024-07-18",
+}
+JSON_ANSWER = json_answer()
+STREAM = stream_events()
+USAGE = _frame({**_CHUNK, "choices": [], "usage": {"prompt_tokens": 211, "completion_tokens": 33, "total_tokens": 244}})
+DONE = _chunk(b"data: [DONE]\n\n")
+
+
+class Provider(asyncio.Protocol):
+    """One connection; requests are framed by Content-Length and answered one after the other."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._transport: asyncio.Transport | None = None
+        self._pacer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._pacer is not None:
+            self._pacer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            end = head_end + 4 + content_length(self._buffer[:head_end])
+            if len(self._buffer) < end:
+                return
+            body, self._buffer = self._buffer[head_end + 4 : end], self._buffer[end:]
+            self._answer(body)
+
+    def _answer(self, body: bytes) -> None:
+        if b'"stream":true' not in body and b'"stream": true' not in body:
+            self._write(JSON_ANSWER)
+            return
+        ending = [USAGE, DONE] if b"include_usage" in body else [DONE]
+        if b'-slow"' in body:
+            self._pace(iter([_STREAM_HEAD, *(STREAM[:-1] * 4)[:SLOW_EVENTS], STREAM[-1], *ending, _LAST_CHUNK]), SLOW_S)
+        elif b'-paced"' in body:
+            self._pace(iter([_STREAM_HEAD + STREAM[0], *STREAM[1:], b"".join(ending) + _LAST_CHUNK]), PACE_S)
+        else:
+            self._write(b"".join([_STREAM_HEAD, *STREAM, *ending, _LAST_CHUNK]))
+
+    def _pace(self, parts: Iterable[bytes], pause_s: float) -> None:
+        part = next(iter(parts), None)
+        if part is not None:
+            self._write(part)
+            self._pacer = asyncio.get_running_loop().call_later(pause_s, self._pace, parts, pause_s)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+
+def content_length(head: bytes) -> int:
+    """Of a request or response head; 0 where there is none."""
+    start = head.lower().find(b"\r\ncontent-length:")
+    if start < 0:
+        return 0
+    end = head.find(b"\r\n", start + 2)
+    return int(head[start + 17 : end if end >= 0 else len(head)])
+
+
+async def serve(port: int) -> None:
+    """Answer on loopback until SIGTERM."""
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(Provider, "127.0.0.1", port, backlog=4096)
+    stopped = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stopped.set)
+    await stopped.wait()
+    listener.close()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--port", type=int, required=True)
+    uvloop.run(serve(arguments.parse_args().port))

@@ -1,0 +1,1 @@
+"""routerd: one daemon between an organisation's applications and its model providers."""

@@ -1,0 +1,406 @@
+"""The composition root: the only file that names concrete classes. Opens in order, serves, drains, closes in reverse."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+
+from router.config.bootstrap_items import bootstrap_items
+from router.config.load import Loaded
+from router.config.paths import control_socket
+from router.config.problems import ConfigError
+from router.config.reload import Prepared, Reloader
+from router.config.schema import RouterConfig
+from router.config.secrets import Purpose, SecretUnavailable, derive, server_secret
+from router.config.snapshot import Snapshot
+from router.domain.errors import StorageUnavailable
+from router.domain.identity import digest_of
+from router.domain.observations import ConfigRejected, ConfigReloaded, Notice
+from router.domain.ports import Observer, Transport
+from router.domain.routes import ProviderSpec
+from router.gateway.authenticate import Authenticator
+from router.gateway.generation import Generation
+from router.gateway.health import Health
+from router.gateway.pipeline import Gateway, World
+from router.jobs.flush import LedgerFlusher
+from router.jobs.lag import LoopLag
+from router.jobs.probes import Probe, Probes
+from router.limits.addresses import AddressWindows
+from router.limits.memory import MemoryLimiter
+from router.providers.registry import bind
+from router.providers.simulated_options import parse_options
+from router.providers.simulated_transport import SimulatedTransport
+from router.providers.transport import AioTransport
+from router.server.control_socket import ControlRoutes
+from router.server.errors import status_of
+from router.server.listener import ControlSocket, Listener, UnsafeParser, require_c_parser
+from router.server.routes import build_app
+from router.server.state import Serving
+from router.storage.bootstrap import BootstrapSeals, apply_bootstrap
+from router.storage.database import Database, DatabaseInUse, DatabaseRefused, sqlite_path
+from router.storage.keys import Keys
+from router.storage.lockfile import DaemonLock
+from router.storage.migrate import migrate, require_current
+from router.storage.usage import UsageTables
+from router.system import VERSION, SystemClock, SystemIds, SystemTasks
+from router.telemetry.fanout import Fanout
+from router.telemetry.library_logs import LibraryLogs
+from router.telemetry.lines import LineWriter
+from router.telemetry.logs import LogSink
+from router.telemetry.metrics import Metrics
+from router.telemetry.redaction import Redactor
+
+DATABASE_WATCH_S = 0.5
+INTERRUPT_GRACE_S = 2.0
+TASKS_GRACE_S = 35.0
+LEDGER_GRACE_S = 15.0
+
+
+class StartRefused(Exception):
+    """The daemon cannot start; the text says what was found and what would be right. `exit_code` as contract.md has it."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def run(config_path: Path, environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError for the file, StartRefused for everything else."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config_path, environ))
+
+
+async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
+    stop = _Stop()
+    try:
+        require_c_parser()
+        async with AsyncExitStack() as stack:
+            app = await _open(config_path, environ, stack)
+            stop.install(app.reload_soon)
+            await app.serve(stop)
+    except (UnsafeParser, StorageUnavailable, SecretUnavailable) as error:
+        raise StartRefused(getattr(error, "hint", "") or str(error)) from error
+    except DatabaseRefused as error:
+        raise StartRefused(str(error), exit_code=2 if isinstance(error, DatabaseInUse) else 1) from error
+
+
+async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitStack) -> "App":
+    """Everything the daemon stands on, opened in order; `stack` closes it in reverse."""
+    apps: list[App] = []
+    reloader = Reloader(
+        config_path, environ, swap=lambda good: apps[0].swap(good), rejected=lambda error: apps[0].reject(error)
+    )
+    prepared = reloader.prepare()
+    config = prepared.loaded.config
+    instruments = stack.enter_context(_instruments(config.observability.log_format))
+    database = await _open_database(config, stack)
+    apps.append(App(prepared, database, server_secret(config), instruments))
+    stack.push_async_callback(apps[0].close)
+    apps[0].reloader = reloader
+    return apps[0]
+
+
+class _Stop:
+    """Signals as events: the first SIGTERM or SIGINT asks for a drain, the second for haste, SIGHUP for a reload."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def install(self, reload_soon: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._note)
+        loop.add_signal_handler(signal.SIGHUP, reload_soon)
+
+    def _note(self) -> None:
+        (self.hurried if self.asked.is_set() else self.asked).set()
+
+
+class App:
+    """One daemon. Made of parts that are already open; `serve` returns when everything is drained and settled."""
+
+    def __init__(self, prepared: Prepared, database: Database, secret: bytes, instruments: "_Instruments") -> None:
+        clock, ids, observer = instruments.clock, SystemIds(), instruments.observer
+        snapshot = prepared.snapshot
+        self._loaded = prepared.loaded
+        self._database = database
+        self._secret = secret
+        self._instruments = instruments
+        self._clock, self._ids = clock, ids
+        self._tables = UsageTables(database)
+        self._flusher = LedgerFlusher(self._tables, observer, clock)
+        self._transports = Transports(clock, ids)
+        self._health = Health(clock, observer)
+        self._addresses = AddressWindows(clock)
+        self._tasks, self._jobs = SystemTasks(observer), SystemTasks(observer)
+        self.reloader: Reloader | None = None
+        self._listener: Listener | None = None
+        generation = self._generation(snapshot)
+        world = World(clock, ids, MemoryLimiter(clock), self._flusher, observer, self._tasks)
+        self._seals = BootstrapSeals(
+            partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
+        )
+        authenticator = Authenticator(Keys(database), clock, self._seals.digest, derive(secret, Purpose.KEY_CACHE))
+        self.serving = Serving(
+            current=generation,
+            gateway=Gateway(world, self._health, status_of),
+            authenticator=authenticator,
+            addresses=self._addresses,
+            clock=clock,
+            ids=ids,
+            tasks=self._tasks,
+            observer=observer,
+            render_metrics=instruments.metrics.render,
+            pingers=(database,),
+        )
+        self._in_force(snapshot)
+
+    # -- a new file -------------------------------------------------------------------------------------------
+
+    def swap(self, prepared: Prepared) -> None:
+        """Put a prepared configuration in force. Requests under way keep the generation they began with."""
+        self._loaded = prepared.loaded
+        is_new = prepared.snapshot.fingerprint != self.serving.current.snapshot.fingerprint
+        self.serving.current = self._generation(prepared.snapshot)
+        self._in_force(prepared.snapshot)
+        self.serving.notes.pop("config", None)
+        self._instruments.observer.emit(ConfigReloaded(prepared.snapshot.fingerprint, changed=is_new))
+        self._refresh_tls(prepared.snapshot)
+        if is_new:
+            self._tasks.spawn(self._record_configuration(), name="apply the reloaded file")
+
+    def reject(self, error: ConfigError) -> None:
+        """The file cannot be used: nothing changes, and everybody who looks is told."""
+        count = len(error.problems)
+        self.serving.notes["config"] = f"the file has {count} problem(s) and is not in force; first: {error.problems[0].render()}"
+        self._instruments.observer.emit(ConfigRejected(tuple(p.render() for p in error.problems)))
+
+    def reload_soon(self) -> None:
+        """Reload in the background: SIGHUP."""
+        if self.reloader is not None:
+            self._tasks.spawn(self._reload(), name="reload")
+
+    async def reload_now(self) -> dict[str, object]:
+        """Reload and say what came of it: the control socket's answer."""
+        assert self.reloader is not None
+        is_good = await self.reloader.reload()
+        problems = [] if is_good else [p.render() for p in self.reloader.problems]
+        return {"reloaded": is_good, "fingerprint": self.serving.current.snapshot.fingerprint, "problems": problems}
+
+    async def _reload(self) -> None:
+        await self.reload_now()
+
+    def _generation(self, snapshot: Snapshot) -> Generation:
+        self._transports.keep(snapshot.providers)
+        bound = {name: bind(spec, self._transports.of(spec)) for name, spec in snapshot.providers.items()}
+        return Generation(snapshot, bound)
+
+    def _in_force(self, snapshot: Snapshot) -> None:
+        """What follows the snapshot without reading it on each request."""
+        self._health.cooldown_s = snapshot.health.cooldown_s
+        self._addresses.reconfigure(snapshot.rates.per_address_per_minute, snapshot.rates.address_exempt)
+        self._instruments.metrics.reconfigure(snapshot)
+        self._instruments.redactor.know(secrets_of(snapshot))
+
+    def _refresh_tls(self, snapshot: Snapshot) -> None:
+        if self._listener is None:
+            return
+        try:
+            self._listener.refresh_tls(snapshot.server)
+        except (OSError, ValueError) as error:
+            self._instruments.observer.emit(Notice("error", "tls", f"the certificate in use stays: {error}"))
+
+    async def _record_configuration(self) -> None:
+        """Bring the database to what the file asks to exist, and keep the file's masked text for replay."""
+        snapshot, now = self.serving.current.snapshot, self._clock.now_us()
+        try:
+            await apply_bootstrap(self._database, bootstrap_items(self._loaded.config), self._seals, self._ids, now)
+            await self._tables.snapshot_seen(snapshot.fingerprint, snapshot.masked_yaml, now)
+        except (StorageUnavailable, DatabaseRefused) as error:
+            note = f"the file's bootstrap section is not applied yet: {getattr(error, 'hint', '') or error}"
+            self.serving.notes["bootstrap"] = note
+            self._instruments.observer.emit(Notice("error", "bootstrap", note))
+            return
+        self.serving.notes.pop("bootstrap", None)
+        self.serving.authenticator.forget()
+
+    # -- life -------------------------------------------------------------------------------------------------
+
+    async def serve(self, stop: "_Stop") -> None:
+        """Listen, work until asked to stop, drain. Raises StartRefused where the address cannot be bound."""
+        assert self.reloader is not None
+        config, snapshot = self._loaded.config, self.serving.current.snapshot
+        await self._record_configuration()
+        if "bootstrap" in self.serving.notes:
+            raise StartRefused(self.serving.notes["bootstrap"])
+        self._listener = Listener(build_app(self.serving), snapshot.server)
+        control = ControlSocket(ControlRoutes(self.serving, self.reload_now).build_app(), control_socket(config.database.url))
+        try:
+            await control.start()
+            url = await self._listener.start()
+        except (OSError, ValueError) as error:
+            await control.close()
+            raise StartRefused(f"cannot listen on {snapshot.server.host}:{snapshot.server.port}: {error}") from error
+        self._start_jobs()
+        self._announce(url, snapshot)
+        await stop.asked.wait()
+        await self._drain(stop)
+        await control.close()
+
+    def _start_jobs(self) -> None:
+        assert self.reloader is not None
+        metrics = self._instruments.metrics
+        metrics.watch("routerd_inflight_requests", "Requests being handled now.", lambda: self.serving.inflight)
+        metrics.watch("routerd_open_streams", "Streams being relayed now.", lambda: len(self.serving.streams))
+        probes = Probes(
+            lambda: self.serving.current.snapshot.health, self._probes, self._health, self._clock, self._instruments.observer
+        )
+        self._jobs.spawn(self._flusher.run(), name="ledger flush")
+        self._jobs.spawn(probes.run(), name="probes")
+        self._jobs.spawn(LoopLag(self._clock, metrics.observe_loop_lag).run(), name="loop lag")
+        self._jobs.spawn(self.reloader.watch(asyncio.sleep), name="file watch")
+        self._jobs.spawn(self._watch_database(), name="database watch")
+
+    async def _watch_database(self) -> None:
+        """Keys changed by another process (the CLI) are read again within a second."""
+        while True:
+            await asyncio.sleep(DATABASE_WATCH_S)
+            try:
+                if await self._database.changed_elsewhere():
+                    self.serving.authenticator.forget()
+            except StorageUnavailable:
+                continue
+
+    def _probes(self) -> Iterator[Probe]:
+        generation = self.serving.current
+        aliases = [*generation.snapshot.aliases.values(), *generation.snapshot.wildcards]
+        for name, provider in generation.providers.items():
+            targets = frozenset(t.id for alias in aliases for t in alias.targets if t.provider == name)
+            if targets:
+                yield Probe(provider.probe_call(), provider.transport, targets)
+
+    def _announce(self, url: str, snapshot: Snapshot) -> None:
+        observer = self._instruments.observer
+        for warning in snapshot.warnings:
+            observer.emit(Notice("warning", "config", warning))
+        details = (("version", VERSION), ("fingerprint", snapshot.fingerprint[:12]), ("config", str(self._loaded.path)))
+        observer.emit(Notice("info", "started", f"routerd listens on {url}", details))
+
+    async def _drain(self, stop: "_Stop") -> None:
+        """Not ready first; new requests are refused; what runs may finish; what is left is told, cut and settled."""
+        serving, observer = self.serving, self._instruments.observer
+        serving.is_draining = True
+        serving.reasons.add("draining")
+        limit = serving.current.snapshot.server.drain_s
+        observer.emit(Notice("info", "draining", f"{serving.inflight} requests are under way; waiting up to {limit:g} s"))
+        await self._quiet(limit, stop.hurried)
+        for stream in list(serving.streams):
+            stream.interrupt()
+        await self._quiet(INTERRUPT_GRACE_S, None)
+        assert self._listener is not None
+        await self._listener.close()
+        await self._tasks.wait(0.0 if stop.hurried.is_set() else TASKS_GRACE_S)
+        left = await self._flusher.drain(LEDGER_GRACE_S)
+        await self._jobs.stop()
+        level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")
+        observer.emit(Notice(level, "stopped", text))
+
+    async def _quiet(self, limit_s: float, hurried: asyncio.Event | None) -> None:
+        """Until no request is under way, `limit_s` has passed, or there is a hurry."""
+        end = self._clock.monotonic() + limit_s
+        while self.serving.inflight and self._clock.monotonic() < end and not (hurried and hurried.is_set()):
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        await self._jobs.stop()
+        await self._tasks.stop()
+        await self._transports.close()
+
+
+class Transports:
+    """One transport to the network for all providers; one simulator for each simulated one, kept while it is unchanged."""
+
+    def __init__(self, clock: SystemClock, ids: SystemIds) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._network = AioTransport()
+        self._simulated: dict[str, tuple[ProviderSpec, SimulatedTransport]] = {}
+
+    def of(self, spec: ProviderSpec) -> Transport:
+        if spec.type != "simulated":
+            return self._network
+        known = self._simulated.get(spec.name)
+        if known is None or known[0] != spec:
+            known = spec, SimulatedTransport(parse_options(spec.options), self._clock, self._ids)
+            self._simulated[spec.name] = known
+        return known[1]
+
+    def keep(self, providers: Mapping[str, ProviderSpec]) -> None:
+        """Forget the simulators of providers that the file no longer has."""
+        for name in [name for name in self._simulated if name not in providers]:
+            del self._simulated[name]
+
+    async def close(self) -> None:
+        await self._network.close()
+
+
+@dataclass(slots=True)
+class _Instruments:
+    """Logs and metrics, and the observer that feeds both."""
+
+    clock: SystemClock
+    observer: Observer
+    metrics: Metrics
+    redactor: Redactor
+
+
+@contextmanager
+def _instruments(log_format: str) -> Iterator[_Instruments]:
+    clock = SystemClock()
+    redactor = Redactor()
+    writer = LineWriter(sys.stdout.buffer, asyncio.get_running_loop().call_later)
+    sink = LogSink(clock, writer, redactor, log_format=log_format)
+    LibraryLogs(sink, clock).install()
+    metrics = Metrics(clock, VERSION)
+    try:
+        yield _Instruments(clock, Fanout([sink, metrics]), metrics, redactor)
+    finally:
+        writer.close()
+
+
+async def _open_database(config: RouterConfig, stack: AsyncExitStack) -> Database:
+    """The configured database, locked where it is SQLite's, at this release's schema."""
+    path = sqlite_path(config.database.url)
+    database: Database
+    if path is not None:
+        from router.storage.sqlite import SqliteDatabase
+
+        stack.callback(DaemonLock.take(path).release)
+        database = await SqliteDatabase.open(path)
+    else:
+        from router.storage.postgres import PostgresDatabase
+
+        database = await PostgresDatabase.open(config.database.url, pool_size=config.database.pool_size)
+    stack.push_async_callback(database.close)
+    if config.database.run_migrations:
+        await migrate(database, now=SystemClock.now_us())
+    else:
+        await require_current(database)
+    return database
+
+
+def secrets_of(snapshot: Snapshot) -> Iterator[str]:
+    """What no log line may show, beyond what looks like a secret anyway."""
+    for provider in snapshot.providers.values():
+        yield from (credential.key for credential in provider.credentials)
+        yield from (value for _, value in provider.headers)
+    if snapshot.metrics_token:
+        yield snapshot.metrics_token

@@ -1,0 +1,92 @@
+"""The table of provider types: where each listens, which APIs it serves, which keys it takes."""
+
+from dataclasses import dataclass
+
+from router.domain.requests import Api
+
+_CHAT, _COMPLETIONS, _RESPONSES = Api.CHAT, Api.COMPLETIONS, Api.RESPONSES
+_EMBEDDINGS, _MODERATIONS = Api.EMBEDDINGS, Api.MODERATIONS
+_EVERY_API = frozenset(Api)
+_COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "locked"})
+_REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderType:
+    """`base_url` is the default, "" where the operator must give one under `url_key`.
+
+    `apis` is what the type can serve at all; `prices` names its part of the price table, "" for none. `is_built` False:
+    the name is known, its dialect is not there yet.
+    """
+
+    name: str
+    base_url: str = ""
+    url_key: str = "base_url"
+    apis: frozenset[Api] = _EVERY_API
+    needs_key: bool = False
+    keys: frozenset[str] = _REMOTE
+    prices: str = ""
+    is_built: bool = True
+
+
+AZURE_V1 = frozenset({"v1", "preview"})
+"""Values of `api_version` that select Azure's v1 route, where the deployment is named in the body."""
+
+AZURE_DEFAULT_VERSION = "2024-10-21"
+
+_KEYS_OF_LATER_TYPES = _REMOTE | {"endpoint", "api_version"}
+
+_ROWS = (
+    ProviderType("openai", "https://api.openai.com/v1", needs_key=True, prices="openai"),
+    ProviderType(
+        "azure-openai",
+        url_key="endpoint",
+        apis=frozenset({_CHAT, _COMPLETIONS, _EMBEDDINGS, _RESPONSES}),
+        needs_key=True,
+        keys=(_REMOTE - {"base_url"}) | {"endpoint", "api_version"},
+        prices="openai",
+    ),
+    ProviderType("openai-compatible"),
+    ProviderType("simulated", url_key="", keys=_COMMON | {"simulate"}),
+    ProviderType(
+        "groq",
+        "https://api.groq.com/openai/v1",
+        apis=frozenset({_CHAT, _RESPONSES}),
+        needs_key=True,
+        prices="groq",
+    ),
+    ProviderType(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        apis=frozenset({_CHAT, _EMBEDDINGS, _MODERATIONS}),
+        needs_key=True,
+        prices="mistral",
+    ),
+    ProviderType("ollama", "http://127.0.0.1:11434/v1", apis=frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})),
+    ProviderType("vllm", apis=frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})),
+    ProviderType(
+        "huggingface",
+        "https://router.huggingface.co/v1",
+        apis=frozenset({_CHAT, _RESPONSES}),
+        needs_key=True,
+    ),
+    *(
+        ProviderType(name, url_key="", keys=_KEYS_OF_LATER_TYPES, prices=prices, is_built=False)
+        for name, prices in (
+            ("anthropic", "anthropic"),
+            ("gemini", "gemini"),
+            ("vertex", "gemini"),
+            ("bedrock", ""),
+            ("cohere", ""),
+        )
+    ),
+)
+
+PROVIDER_TYPES = {row.name: row for row in _ROWS}
+
+
+def default_apis(kind: ProviderType, api_version: str) -> frozenset[Api]:
+    """What a provider serves when its `apis` is absent. Azure's dated versions have no Responses route."""
+    if kind.name == "azure-openai" and api_version not in AZURE_V1:
+        return kind.apis - {_RESPONSES}
+    return kind.apis

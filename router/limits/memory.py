@@ -1,0 +1,140 @@
+"""Limits of one process: sliding windows in memory, one per key, tenant and alias. Lost on restart, by design."""
+
+from collections.abc import Iterator, Sequence
+
+from router.domain.limits import UNLIMITED, Allowance, LimitRule, LimitScope, Refusal, Resource
+from router.domain.ports import Clock, Reservation
+from router.limits.table import WindowTable
+from router.limits.window import WINDOW_US, Slot, Window
+
+PARALLEL_RETRY_MS = 1000
+"""Nobody knows when a request in flight will end; a second is worth waiting before asking again."""
+
+_Hold = tuple[Window, Slot, int]
+_Checked = tuple[LimitRule, Window, int]
+
+
+class HeldReservation:
+    """Implements domain.ports.Reservation: the windows one request was counted in, until it is settled."""
+
+    __slots__ = ("_holds", "allowance")
+
+    def __init__(self, allowance: Allowance, holds: Sequence[_Hold]) -> None:
+        self.allowance = allowance
+        self._holds = holds
+
+    def settle(self, tokens: int) -> None:
+        holds, self._holds = self._holds, ()
+        for window, slot, held in holds:
+            window.parallel -= 1
+            window.correct(slot, max(tokens, 0) - held)
+
+
+class MemoryLimiter:
+    """Implements domain.ports.Limiter.
+
+    Windows are kept by (scope, subject) and the numbers are read from the rule, so a reload that changes a limit keeps what
+    was counted. A request that asks for more tokens than a rule allows in a whole minute is held at that limit: it
+    passes when the minute is otherwise empty, instead of never. A limit of 0 admits nothing.
+
+    A subject that has been idle for a minute is forgotten: every call examines the few whose turn has come.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._table: WindowTable[tuple[LimitScope, str]] = WindowTable()
+
+    @property
+    def subjects(self) -> int:
+        """How many keys, tenants and aliases are remembered now."""
+        return len(self._table.windows)
+
+    def in_flight(self, scope: LimitScope, subject: str) -> int:
+        """Requests of this subject that hold a slot now."""
+        window = self._table.windows.get((scope, subject))
+        return 0 if window is None else window.parallel
+
+    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        if not rules:
+            return HeldReservation(UNLIMITED, ())
+        now_us = int(self._clock.monotonic() * 1e6)
+        if now_us >= self._table.due_us:
+            self._table.forget_idle(now_us)
+        windows = self._table.windows
+        checked: list[_Checked] = []
+        is_refused = False
+        for rule in rules:
+            limits = rule.limits
+            subject = (rule.scope, rule.subject)
+            window = windows.get(subject)
+            if window is None:
+                window = self._table.remember(subject, now_us)
+            window.expire(now_us)
+            hold = tokens if limits.tokens is None or tokens <= limits.tokens else limits.tokens
+            checked.append((rule, window, hold))
+            if (
+                (limits.requests is not None and window.requests >= limits.requests)
+                or (limits.parallel is not None and window.parallel >= limits.parallel)
+                or (limits.tokens is not None and (window.tokens + hold > limits.tokens or limits.tokens == 0))
+            ):
+                is_refused = True
+        if is_refused:
+            return _refusal(checked, now_us)
+        holds: list[_Hold] = []
+        for _, window, hold in checked:
+            window.parallel += 1
+            holds.append((window, window.take(hold, now_us), hold))
+        return HeldReservation(_allowance(checked, now_us), holds)
+
+
+def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
+    """What is left by the rule that leaves least, for each resource."""
+    by_requests: Window | None = None
+    by_tokens: Window | None = None
+    limit_requests = left_requests = limit_tokens = left_tokens = held = 0
+    for rule, window, hold in checked:
+        limit = rule.limits.requests
+        if limit is not None and (by_requests is None or limit - window.requests < left_requests):
+            by_requests, limit_requests, left_requests = window, limit, limit - window.requests
+        limit = rule.limits.tokens
+        if limit is not None and (by_tokens is None or limit - window.tokens < left_tokens):
+            by_tokens, limit_tokens, left_tokens, held = window, limit, limit - window.tokens, hold
+    if by_requests is None and by_tokens is None:
+        return UNLIMITED
+    reset_requests_us = 0 if by_requests is None else by_requests.requests_free_us(1, now_us)
+    reset_tokens_us = 0 if by_tokens is None else by_tokens.tokens_free_us(held, now_us)
+    return Allowance(
+        None if by_requests is None else limit_requests,
+        None if by_requests is None else max(0, left_requests),
+        None if by_requests is None else -(-reset_requests_us // 1000),
+        None if by_tokens is None else limit_tokens,
+        None if by_tokens is None else max(0, left_tokens),
+        None if by_tokens is None else -(-reset_tokens_us // 1000),
+    )
+
+
+def _refusal(checked: Sequence[_Checked], now_us: int) -> Refusal:
+    """Of everything that says no, what will say no the longest: coming back when told must not meet the next refusal."""
+    longest: tuple[int, LimitRule, Resource, int] | None = None
+    for rule, window, hold in checked:
+        for resource, limit, wait_ms in _obstacles(rule, window, hold, now_us):
+            if longest is None or wait_ms > longest[0]:
+                longest = (wait_ms, rule, resource, limit)
+    assert longest is not None, "a refusal has a reason"
+    wait_ms, rule, resource, limit = longest
+    return Refusal(rule.scope, rule.subject, resource, limit, wait_ms, _allowance(checked, now_us))
+
+
+def _obstacles(rule: LimitRule, window: Window, hold: int, now_us: int) -> Iterator[tuple[Resource, int, int]]:
+    """Each resource of this rule that is exhausted, its limit, and the milliseconds until it is not."""
+    limits = rule.limits
+    if limits.requests is not None and window.requests >= limits.requests:
+        too_many = window.requests + 1 - limits.requests
+        wait_us = WINDOW_US if limits.requests == 0 else window.requests_free_us(too_many, now_us)
+        yield Resource.REQUESTS, limits.requests, -(-wait_us // 1000)
+    if limits.tokens is not None and (window.tokens + hold > limits.tokens or limits.tokens == 0):
+        too_many = window.tokens + hold - limits.tokens
+        wait_us = WINDOW_US if limits.tokens == 0 else window.tokens_free_us(too_many, now_us)
+        yield Resource.TOKENS, limits.tokens, -(-wait_us // 1000)
+    if limits.parallel is not None and window.parallel >= limits.parallel:
+        yield Resource.PARALLEL, limits.parallel, PARALLEL_RETRY_MS

@@ -1,0 +1,51 @@
+"""Whole JSON answers: the usage they carry, and an estimate of what they hold where they carry none."""
+
+import msgspec
+
+from router.providers.usage import Counts, counts_of
+
+BYTES_PER_TOKEN = 4
+_TEXTS = frozenset({"content", "text", "reasoning_content", "reasoning", "thinking", "refusal", "arguments", "name", "code"})
+_MAX_DEPTH = 16
+
+
+class _Metered(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+_METERED = msgspec.json.Decoder(_Metered)
+_ANY = msgspec.json.Decoder(dict[str, object])
+
+
+def counts_in(answer: bytes) -> Counts | None:
+    """The usage of a whole answer, None if it gives none. Raises ValueError if `answer` is no JSON object."""
+    try:
+        return counts_of(_METERED.decode(answer).usage)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"the answer is not a JSON object: {error}") from None
+
+
+def estimated_output_tokens(answer: bytes) -> int:
+    """A token per four bytes of the texts in `choices` or `output`: at least 1 where there is any, 0 where there is none."""
+    try:
+        found = _ANY.decode(answer)
+    except (msgspec.MsgspecError, RecursionError):
+        return max(1, len(answer) // BYTES_PER_TOKEN) if answer else 0
+    size = sum(_text_bytes(found.get(name), 0) for name in ("choices", "output"))
+    return max(1, size // BYTES_PER_TOKEN) if size else 0
+
+
+def _text_bytes(value: object, depth: int) -> int:
+    if depth > _MAX_DEPTH:
+        return 0
+    if isinstance(value, list):
+        return sum(_text_bytes(item, depth + 1) for item in value)
+    if not isinstance(value, dict):
+        return 0
+    size = 0
+    for name, item in value.items():
+        if isinstance(item, str):
+            size += len(item.encode()) if name in _TEXTS else 0
+        else:
+            size += _text_bytes(item, depth + 1)
+    return size

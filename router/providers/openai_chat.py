@@ -1,0 +1,200 @@
+"""Chat Completions and the legacy Completions: same bytes both ways, watched for usage, the end and errors.
+
+Markers are searched in the raw frames and only a frame that holds one is decoded. This is sound because inside a JSON
+string every quote is escaped: the bytes `"usage":` can only be a member's name, never text a model wrote. `[DONE]` has
+no quotes, so only a data line that is exactly that counts.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from router.domain.requests import Api, ModelRequest
+from router.domain.usage import Usage
+from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.estimate import Production
+from router.providers.passthrough import passed_body
+from router.providers.sse import blocks, frames
+from router.providers.usage import Counts, counts_of, with_output
+
+_FINISH = re.compile(rb'"finish_reason":\s*+(?!null)')
+_USAGE = re.compile(rb'"usage":\s*+(?!null)')
+_ERROR_NAME = re.compile(rb"(?:\A|[\r\n])event: ?error[\r\n]")
+_DONE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\](?:[\r\n]|\Z)")
+
+
+class _Grouped(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[dict[str, Any]] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    x_groq: _Grouped | None = None
+    error: Any = None
+
+
+class _Prompted(msgspec.Struct):
+    prompt: Any = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)
+_PROMPTED = msgspec.json.Decoder(_Prompted)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDialect:
+    """Both APIs differ only in the path and in where a choice keeps its text."""
+
+    path: str
+
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
+        return passed_body(request, upstream_model, inject_usage=inject_usage)
+
+    def usage_of(self, answer: bytes) -> Usage | None:
+        counts = counts_in(answer)
+        usage = counts.usage() if counts is not None else None
+        return with_output(usage, lambda: estimated_output_tokens(answer)) if usage is not None else None
+
+    def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ChatMeter":
+        return ChatMeter(_choices_of(request), hides_usage=hides_usage)
+
+
+CHAT = ChatDialect("/chat/completions")
+COMPLETIONS = ChatDialect("/completions")
+
+
+def _choices_of(request: ModelRequest) -> int:
+    """How many choices the answer will have: `n`, for each of the prompts that a legacy request may list."""
+    n = request.fields.n or 1
+    if request.api is not Api.COMPLETIONS:
+        return n
+    prompt = _PROMPTED.decode(request.body).prompt
+    is_batch = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
+    return n * len(prompt) if is_batch else n
+
+
+class ChatMeter:
+    """Watches one stream. `finished`: a finish reason on each of the `choices`, or `[DONE]`."""
+
+    __slots__ = ("usage", "finished", "failed", "_choices", "_hides_usage", "_ended", "_counts", "_produced")
+
+    def __init__(self, choices: int, *, hides_usage: bool) -> None:
+        self.usage: Usage | None = None
+        self.finished = False
+        self.failed = False
+        self._choices = choices
+        self._hides_usage = hides_usage
+        self._ended: set[int] = set()
+        self._counts = Counts()
+        self._produced = Production(_text_of)
+
+    @property
+    def frames(self) -> int:
+        return self._produced.frames
+
+    def feed(self, frames: bytes) -> bytes:
+        self._produced.add(frames)
+        marked = min(_position(_FINISH, frames), _position(_USAGE, frames))
+        if marked < len(frames) or b'"error"' in frames or (b"event" in frames and _ERROR_NAME.search(frames)):
+            return self._inspect(frames, marked)
+        if b"[DONE]" in frames and _DONE.search(frames):
+            self._note_done()
+        return frames
+
+    def estimated_output_tokens(self) -> int:
+        return self._produced.tokens()
+
+    def _inspect(self, block: bytes, marked: int) -> bytes:
+        """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
+        is_error = b"error" in block
+        start = 0 if is_error else block.rfind(b"\n\n", 0, marked) + 2
+        start = 0 if start == 1 else start
+        kept = [block[:start]]
+        kept += [frame for frame in blocks(block[start:]) if not self._is_hidden(frame)]
+        whole = b"".join(kept)
+        return block if len(whole) == len(block) else whole
+
+    def _is_hidden(self, frame: bytes) -> bool:
+        hidden = False
+        for name, found in frames(frame):
+            if found == b"[DONE]":
+                self._note_done()
+                continue
+            chunk = _decoded(found)
+            if name == b"error" or (chunk is not None and chunk.error):
+                self.failed = True
+            if chunk is not None:
+                self._note_ends(chunk)
+                if self._note_usage(chunk) and chunk.choices == []:
+                    self._produced.note_empty()
+                    hidden = self._hides_usage
+        return hidden
+
+    def _note_done(self) -> None:
+        self.finished = True
+        self._produced.note_empty()
+
+    def _note_ends(self, chunk: _Chunk) -> None:
+        for choice in chunk.choices or ():
+            if choice.get("finish_reason") is None:
+                continue
+            index = choice.get("index")
+            self._ended.add(index if isinstance(index, int) else 0)
+            if not _text_of_choice(choice):
+                self._produced.note_empty()
+        if len(self._ended) >= self._choices:
+            self.finished = True
+
+    def _note_usage(self, chunk: _Chunk) -> bool:
+        counts = counts_of(chunk.usage) or (counts_of(chunk.x_groq.usage) if chunk.x_groq else None)
+        if counts is None:
+            return False
+        self._counts = self._counts.then(counts)
+        usage = self._counts.usage()
+        self.usage = with_output(usage, self._produced.tokens) if usage is not None else None
+        return True
+
+
+def _position(marker: re.Pattern[bytes], block: bytes) -> int:
+    found = marker.search(block)
+    return found.start() if found is not None else len(block)
+
+
+def _decoded(data: bytes) -> _Chunk | None:
+    try:
+        return _CHUNK.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _text_of(data: bytes) -> int:
+    chunk = _decoded(data)
+    return sum(_text_of_choice(c) for c in chunk.choices or ()) if chunk is not None else 0
+
+
+def _text_of_choice(choice: dict[str, Any]) -> int:
+    """How many bytes of text a choice of a chunk carries: content, reasoning, refusal, a piece of a tool call."""
+    delta = choice.get("delta")
+    parts = [choice.get("text")]
+    if isinstance(delta, dict):
+        parts += [delta.get(name) for name in ("content", "reasoning_content", "reasoning", "refusal")]
+        parts += _call_parts(delta.get("tool_calls"))
+    return sum(_size(part) for part in parts)
+
+
+def _call_parts(calls: object) -> list[Any]:
+    parts: list[Any] = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            parts += [function.get("name"), function.get("arguments")]
+    return parts
+
+
+def _size(part: object) -> int:
+    if isinstance(part, str):
+        return len(part.encode())
+    return len(msgspec.json.encode(part)) if part else 0

@@ -1,0 +1,185 @@
+"""The Responses API: same bytes both ways, but `response_format` is accepted and sent as `text.format`."""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from router.domain.errors import InvalidRequest, UnsupportedFeature
+from router.domain.json_scan import Member, top_level_members
+from router.domain.requests import ModelRequest
+from router.domain.usage import Usage
+from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.estimate import Production
+from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted
+from router.providers.sse import blocks, frames
+from router.providers.usage import counts_of, with_output
+
+# Quotes are escaped inside JSON strings, so these bytes are a whole value; which member's, decoding tells.
+_TERMINAL = re.compile(rb'"response\.(?:completed|incomplete|failed)"')
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_ERROR_TYPE = re.compile(rb'"type":\s*+"error"')
+_ERROR_NAME = re.compile(rb"(?:\A|[\r\n])event: ?error[\r\n]")
+_DELTA = b'.delta"'
+_FORMATS = frozenset({"text", "json_object", "json_schema"})
+
+
+class _Body(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    response: _Body | None = None
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    delta: str = ""
+
+
+class _Format(msgspec.Struct):
+    type: str
+    json_schema: dict[str, msgspec.Raw] | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+_DELTA_EVENT = msgspec.json.Decoder(_Delta)
+_FORMAT = msgspec.json.Decoder(_Format)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesDialect:
+    path: str = "/responses"
+
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
+        """Usage is never asked for: the terminal event always has it."""
+        edits = _format_edits(request.body) if request.fields.response_format else []
+        return passed_body(request, upstream_model, inject_usage=False, edits=edits)
+
+    def usage_of(self, answer: bytes) -> Usage | None:
+        counts = counts_in(answer)
+        usage = counts.usage() if counts is not None else None
+        return with_output(usage, lambda: estimated_output_tokens(answer)) if usage is not None else None
+
+    def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ResponsesMeter":
+        return ResponsesMeter()
+
+
+RESPONSES = ResponsesDialect()
+
+
+class ResponsesMeter:
+    """Watches one stream. `finished`: `response.completed`, `.incomplete` or `.failed`; usage stands in that event."""
+
+    __slots__ = ("usage", "finished", "failed", "_produced")
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.finished = False
+        self.failed = False
+        self._produced = Production(_text_of)
+
+    @property
+    def frames(self) -> int:
+        return self._produced.frames
+
+    def feed(self, frames: bytes) -> bytes:
+        self._count(frames)
+        may_fail = b"error" in frames and (_ERROR_TYPE.search(frames) or _ERROR_NAME.search(frames))
+        if may_fail or _TERMINAL.search(frames) is not None:
+            self._inspect(frames)
+        return frames
+
+    def estimated_output_tokens(self) -> int:
+        return self._produced.tokens()
+
+    def _count(self, block: bytes) -> None:
+        """Only deltas count: an event that ends an item repeats the text that the deltas brought."""
+        deltas = block.count(_DELTA)
+        if not deltas:
+            return
+        if deltas == block.count(b"\ndata:") + block.startswith(b"data:"):
+            self._produced.add(block)
+            return
+        for frame in blocks(block):
+            if _DELTA in frame:
+                self._produced.add(frame)
+
+    def _inspect(self, block: bytes) -> None:
+        for name, found in frames(block):
+            if not (name == b"error" or _TERMINAL.search(found) or _ERROR_TYPE.search(found)):
+                continue
+            event = _decoded(found)
+            if name == b"error" or (event is not None and event.type == "error"):
+                self.failed = True
+            if event is not None and event.type in _ENDS:
+                self.finished = True
+                self._note_usage(event)
+
+    def _note_usage(self, event: _Event) -> None:
+        counts = counts_of(event.response.usage) if event.response is not None else None
+        usage = counts.usage() if counts is not None else None
+        if usage is not None:
+            self.usage = with_output(usage, self._produced.tokens)
+
+
+def _decoded(data: bytes) -> _Event | None:
+    try:
+        return _EVENT.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _text_of(data: bytes) -> int:
+    try:
+        return len(_DELTA_EVENT.decode(data).delta.encode())
+    except (msgspec.MsgspecError, RecursionError):
+        return 0
+
+
+def _format_edits(body: bytes) -> list[Edit]:
+    """Take `response_format` out and put what it says into `text.format`; the other members keep their bytes."""
+    members = list(top_level_members(body))
+    given = next(m for m in members if m.name == "response_format")
+    text = next((m for m in members if m.name == "text"), None)
+    written = body[given.value[0] : given.value[1]]
+    if written == b"null":
+        return [removed(members, given)]
+    wanted = b'"format":' + _flattened(written)
+    if text is None:
+        return [((given.key[0], given.value[1]), b'"text":{' + wanted + b"}")]
+    return [removed(members, given), _merged(body, text, wanted)]
+
+
+def _merged(body: bytes, text: Member, wanted: bytes) -> Edit:
+    written = body[text.value[0] : text.value[1]]
+    if written == b"null":
+        return text.value, b"{" + wanted + b"}"
+    if not written.startswith(b"{"):
+        raise InvalidRequest("text: expected an object", param="text")
+    if any(m.name == "format" for m in top_level_members(written)):
+        raise InvalidRequest("response_format and text.format are both given; keep one", param="response_format")
+    return shifted(inserted(written, wanted), text.value[0])
+
+
+def _flattened(written: bytes) -> bytes:
+    """{"type":"json_schema","json_schema":{...}} -> {"type":"json_schema",...}; the schema keeps its bytes."""
+    try:
+        wanted = _FORMAT.decode(written)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"response_format: {error}", param="response_format") from None
+    if wanted.type not in _FORMATS:
+        known = ", ".join(sorted(_FORMATS))
+        raise UnsupportedFeature(
+            f"response_format.type: a Responses target takes {known}, found {wanted.type!r}", param="response_format.type"
+        )
+    if wanted.type != "json_schema":
+        return msgspec.json.encode({"type": wanted.type})
+    schema = wanted.json_schema
+    if schema is None or "name" not in schema:
+        missing = "response_format.json_schema" + ("" if schema is None else ".name")
+        raise InvalidRequest(f"{missing} is missing", param=missing)
+    parts = [b'"type":"json_schema"']
+    parts += [msgspec.json.encode(name) + b":" + bytes(raw) for name, raw in schema.items() if name != "type"]
+    return b"{" + b",".join(parts) + b"}"

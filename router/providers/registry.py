@@ -1,0 +1,211 @@
+"""Binds a configured provider to what is needed to call it: dialects, URLs, headers, a transport. One table row a type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1
+from router.domain.ports import Transport
+from router.domain.requests import Api, ModelRequest
+from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
+from router.domain.upstream import UpstreamCall
+from router.providers import openai_chat, openai_media, openai_responses
+from router.providers.credentials import AuthHeader, api_key, bearer
+from router.providers.dialect import Dialect
+
+TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
+"""The caller's headers that a provider sees. Nothing else of the caller's does."""
+
+PROBE_TIMEOUT_S = 15.0
+_DIALECTS: Mapping[Api, Dialect] = {
+    Api.CHAT: openai_chat.CHAT,
+    Api.COMPLETIONS: openai_chat.COMPLETIONS,
+    Api.RESPONSES: openai_responses.RESPONSES,
+    Api.EMBEDDINGS: openai_media.EMBEDDINGS,
+    Api.MODERATIONS: openai_media.MODERATIONS,
+}
+_STREAM_USAGE_APIS = frozenset({Api.CHAT, Api.COMPLETIONS})
+_NOWHERE = "http://simulated.invalid/v1"
+
+
+class Route(Protocol):
+    """Where a provider answers, and by which name it knows a target's model."""
+
+    @property
+    def models_url(self) -> str: ...
+
+    def url(self, api: Api, candidate: Candidate) -> str: ...
+
+    def model(self, candidate: Candidate) -> str: ...
+
+
+class PathRoute:
+    """One URL an API, the model named in the body: everybody but Azure's deployments."""
+
+    def __init__(self, base_url: str, *, query: str = "", by_deployment: bool = False) -> None:
+        self._urls = {api: base_url + dialect.path + query for api, dialect in _DIALECTS.items()}
+        self._by_deployment = by_deployment
+        self.models_url = f"{base_url}/models{query}"
+
+    def url(self, api: Api, candidate: Candidate) -> str:
+        return self._urls[api]
+
+    def model(self, candidate: Candidate) -> str:
+        return (candidate.target.deployment if self._by_deployment else "") or candidate.upstream_model
+
+
+class DeploymentRoute:
+    """Azure's dated API: the deployment is part of the path; Responses has no deployments and names it in the body."""
+
+    def __init__(self, base_url: str, version: str) -> None:
+        self._base = base_url
+        self._query = f"?api-version={quote(version, safe='')}"
+        self._urls: dict[tuple[Api, str], str] = {}
+        self.models_url = f"{base_url}/models{self._query}"
+
+    def url(self, api: Api, candidate: Candidate) -> str:
+        deployment = _deployment(candidate)
+        found = self._urls.get((api, deployment))
+        if found is None:
+            place = "" if api is Api.RESPONSES else f"/deployments/{quote(deployment, safe='')}"
+            found = f"{self._base}{place}{_DIALECTS[api].path}{self._query}"
+            # A wildcard alias takes names from callers, so what is kept is only what the file names.
+            if candidate.target.deployment or candidate.target.model:
+                self._urls[api, deployment] = found
+        return found
+
+    def model(self, candidate: Candidate) -> str:
+        return _deployment(candidate)
+
+
+def _deployment(candidate: Candidate) -> str:
+    return candidate.target.deployment or candidate.upstream_model
+
+
+def _path_route(spec: ProviderSpec) -> Route:
+    return PathRoute((spec.base_url or _NOWHERE).rstrip("/"))
+
+
+def _azure_route(spec: ProviderSpec) -> Route:
+    version = spec.api_version or AZURE_DEFAULT_VERSION
+    resource = spec.base_url.rstrip("/").removesuffix("/v1").removesuffix("/openai").rstrip("/")
+    if version in AZURE_V1:
+        query = "" if version == "v1" else f"?api-version={version}"
+        return PathRoute(f"{resource}/openai/v1", query=query, by_deployment=True)
+    return DeploymentRoute(f"{resource}/openai", version)
+
+
+@dataclass(frozen=True, slots=True)
+class _Binding:
+    """How a type differs from the rest. `asks_usage` False: a stream reports its usage unasked, and must not be asked."""
+
+    route: "_RouteOf" = _path_route
+    auth: AuthHeader = bearer
+    asks_usage: bool = True
+
+
+class _RouteOf(Protocol):
+    def __call__(self, spec: ProviderSpec, /) -> Route: ...
+
+
+_BINDINGS = {
+    "openai": _Binding(),
+    "azure-openai": _Binding(route=_azure_route, auth=api_key),
+    "openai-compatible": _Binding(),
+    "simulated": _Binding(),
+    "groq": _Binding(),
+    "mistral": _Binding(asks_usage=False),
+    "ollama": _Binding(),
+    "vllm": _Binding(),
+    "huggingface": _Binding(),
+}
+
+
+@dataclass(frozen=True)
+class BoundProvider:
+    """A provider ready to be called. Everything that does not depend on the request is made once."""
+
+    spec: ProviderSpec
+    transport: Transport
+    dialects: Mapping[Api, Dialect]
+    route: Route
+    auth: AuthHeader
+    asks_usage: bool
+    _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+
+    def injects_usage(self, request: ModelRequest) -> bool:
+        """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""
+        return self.asks_usage and request.stream and request.api in _STREAM_USAGE_APIS and not request.asked_for_usage
+
+    def prepare(
+        self,
+        api: Api,
+        candidate: Candidate,
+        request: ModelRequest,
+        credential: Credential | None,
+        *,
+        forwarded: Mapping[str, str],
+        timeouts: Timeouts,
+        total_s: float,
+    ) -> UpstreamCall:
+        """The call for one attempt. `forwarded`: the caller's headers, names in lower case; those that may travel do.
+
+        Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
+        """
+        headers = {"content-type": "application/json"}
+        for name in TRAVELS_UP:
+            if (value := forwarded.get(name)) is not None:
+                headers[name] = value
+        headers.update(self._headers(credential))
+        body = self.dialects[api].build_body(request, self.route.model(candidate), inject_usage=self.injects_usage(request))
+        return UpstreamCall(
+            method="POST",
+            url=self.route.url(api, candidate),
+            headers=headers,
+            body=body,
+            stream=request.stream,
+            timeouts=timeouts,
+            total_s=total_s,
+            ca_file=self.spec.ca_file,
+        )
+
+    def probe_call(self, credential: Credential | None = None) -> UpstreamCall:
+        """A free question: the list of models. With the first credential where none is given."""
+        known = self.spec.credentials
+        return UpstreamCall(
+            method="GET",
+            url=self.route.models_url,
+            headers=dict(self._headers(credential or (known[0] if known else None))),
+            body=b"",
+            stream=False,
+            timeouts=self.spec.timeouts,
+            total_s=min(PROBE_TIMEOUT_S, self.spec.timeouts.total),
+            ca_file=self.spec.ca_file,
+        )
+
+    def _headers(self, credential: Credential | None) -> dict[str, str]:
+        """The configured headers and the credential's; ours win over the caller's, the credential over the configured."""
+        label = credential.label if credential is not None else ""
+        found = self._fixed.get(label)
+        if found is None:
+            found = {name.lower(): value for name, value in self.spec.headers}
+            if credential is not None:
+                name, value = self.auth(credential)
+                found[name] = value
+            found["accept-encoding"] = "identity"
+            self._fixed[label] = found
+        return found
+
+
+def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
+    """Raises KeyError for a type without a dialect; the configuration refuses those before."""
+    binding = _BINDINGS[spec.type]
+    return BoundProvider(
+        spec=spec,
+        transport=transport,
+        dialects={api: dialect for api, dialect in _DIALECTS.items() if api in spec.apis},
+        route=binding.route(spec),
+        auth=binding.auth,
+        asks_usage=binding.asks_usage and spec.stream_usage,
+    )

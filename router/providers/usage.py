@@ -1,0 +1,161 @@
+"""A provider's usage object, in any of the shapes seen in the OpenAI family, as our `Usage`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+
+from router.domain.usage import Usage
+
+MAX_COUNT = 2**31
+"""No real count is above this; what is above it, negative or no integer is clamped and marked `suspect`."""
+
+_INPUT = ("prompt_tokens", "input_tokens")
+_OUTPUT = ("completion_tokens", "output_tokens")
+_INPUT_PARTS = ("prompt_tokens_details", "input_tokens_details")
+_OUTPUT_PARTS = ("completion_tokens_details", "output_tokens_details")
+# Where the same count is found outside the details: DeepSeek; Mistral; Together and Moonshot; Databricks.
+_CACHED = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cache_read_input_tokens")
+
+_DECODE = msgspec.json.Decoder(dict[str, object]).decode
+
+
+class Counts(NamedTuple):
+    """The counts of one usage object; None is absent or null, which is unknown and never 0."""
+
+    input: int | None = None
+    output: int | None = None
+    total: int | None = None
+    cached: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    suspect: bool = False
+
+    def then(self, later: "Counts") -> "Counts":
+        """Counts of one stream are cumulative: what a later object knows replaces what an earlier one said."""
+        if self.input is None and self.output is None and self.total is None:
+            return later
+        return Counts(
+            input=_later(self.input, later.input),
+            output=_later(self.output, later.output),
+            total=_later(self.total, later.total),
+            cached=_later(self.cached, later.cached),
+            cache_write=_later(self.cache_write, later.cache_write),
+            reasoning=_later(self.reasoning, later.reasoning),
+            audio_input=_later(self.audio_input, later.audio_input),
+            audio_output=_later(self.audio_output, later.audio_output),
+            suspect=self.suspect or later.suspect,
+        )
+
+    def usage(self, *, has_output: bool = True) -> Usage | None:
+        """None where the input is unknown. `estimated` with output 0: the output is unknown and is to be estimated.
+
+        `has_output` False: an API without output tokens, so that its absence is 0.
+        """
+        count_in, count_out = _completed(self, has_output=has_output)
+        if count_in is None:
+            return None
+        missing = max(0, (self.total or 0) - count_in - (count_out or 0)) if count_out is not None else 0
+        # A part that the provider's own total shows to be left out of its whole is added to it: xAI counts reasoning
+        # beside the completion, Mistral audio beside the prompt. `Usage` includes both.
+        if missing and missing == self.reasoning and count_out is not None:
+            count_out += missing
+        elif missing and missing == self.audio_input:
+            count_in += missing
+        return Usage(
+            input_tokens=count_in,
+            output_tokens=count_out or 0,
+            cached_input_tokens=self.cached or 0,
+            cache_write_tokens=self.cache_write or 0,
+            reasoning_tokens=self.reasoning or 0,
+            audio_input_tokens=self.audio_input or 0,
+            audio_output_tokens=self.audio_output or 0,
+            estimated=count_out is None,
+            suspect=self.suspect,
+        )
+
+
+def _later(old: int | None, new: int | None) -> int | None:
+    return old if new is None else new
+
+
+def _completed(counts: Counts, *, has_output: bool) -> tuple[int | None, int | None]:
+    """(input, output) with one missing number computed from the total."""
+    count_in, count_out = counts.input, counts.output
+    if count_out is None and not has_output:
+        count_out = 0
+    if counts.total is not None:
+        if count_in is None and count_out is not None:
+            count_in = max(0, counts.total - count_out)
+        elif count_out is None and count_in is not None:
+            count_out = max(0, counts.total - count_in)
+    return count_in, count_out
+
+
+def counts_of(usage: bytes | msgspec.Raw) -> Counts | None:
+    """Read a usage object from its JSON bytes; None if it is null, absent, no object, or holds no count at all."""
+    try:
+        found = _DECODE(usage) if usage else None
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if not found:
+        return None
+    into, out = _part(found, _INPUT_PARTS), _part(found, _OUTPUT_PARTS)
+    read = _Reader()
+    counts = Counts(
+        input=read.first(found, _INPUT),
+        output=read.first(found, _OUTPUT),
+        total=read.count(found.get("total_tokens")),
+        cached=read.either(into.get("cached_tokens"), read.first(found, _CACHED)),
+        cache_write=read.either(into.get("cache_write_tokens"), found.get("cache_creation_input_tokens")),
+        reasoning=read.either(out.get("reasoning_tokens"), found.get("reasoning_tokens")),
+        audio_input=read.either(into.get("audio_tokens"), found.get("audio_prompt_tokens")),
+        audio_output=read.count(out.get("audio_tokens")),
+    )
+    if counts.input is None and counts.output is None and counts.total is None:
+        return None
+    return counts._replace(suspect=True) if read.is_suspect else counts
+
+
+def with_output(usage: Usage, estimate: Callable[[], int]) -> Usage:
+    """`usage`, with the estimate in place of an output that the provider left unknown."""
+    return replace(usage, output_tokens=estimate()) if usage.estimated else usage
+
+
+def _part(found: Mapping[str, object], names: tuple[str, str]) -> Mapping[str, object]:
+    for name in names:
+        part = found.get(name)
+        if isinstance(part, dict):
+            return part
+    return {}
+
+
+class _Reader:
+    """Reads counts and remembers whether one of them had to be clamped."""
+
+    __slots__ = ("is_suspect",)
+
+    def __init__(self) -> None:
+        self.is_suspect = False
+
+    def count(self, value: object) -> int | None:
+        if value is None:
+            return None
+        if type(value) is int and 0 <= value <= MAX_COUNT:
+            return value
+        self.is_suspect = True
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return int(min(max(value, 0), MAX_COUNT))
+        return None
+
+    def either(self, value: object, other: object) -> int | None:
+        return self.count(value if value is not None else other)
+
+    def first(self, found: Mapping[str, object], names: tuple[str, ...]) -> int | None:
+        for name in names:
+            if (value := found.get(name)) is not None:
+                return self.count(value)
+        return None

@@ -1,0 +1,167 @@
+"""One ledger entry as rows of `requests`, `attempts` and `tags`, and back."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
+from router.domain.usage import NanoUSD, Usage
+from router.storage.database import Row
+
+MAX_BIGINT = 2**63 - 1
+MAX_TEXT = 16_384  # characters; PostgreSQL's indexes take less, but what is indexed is short by its nature
+MAX_TAG = 256
+
+_COUNTS = (
+    *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("audio_input_tokens", "audio_output_tokens"),
+)
+_USAGE_COLUMNS = (*_COUNTS, "estimated", "suspect", "cost_nano", "price_known")
+_REQUEST_COLUMNS = (
+    *("id", "request_id", "tenant_id", "tenant_name", "key_id", "key_name", "api", "alias", "requested_model", "stream"),
+    *("outcome", "status", "code", "started_at", "duration_us", "first_byte_us"),
+    *_USAGE_COLUMNS,
+    *("end_user", "metadata", "fingerprint", "draw", "facets", "health"),
+)
+_ATTEMPT_COLUMNS = (
+    *("request", "attempt", "alias", "provider", "target", "upstream_model", "credential", "outcome", "started_at"),
+    *("duration_us", "status", "first_byte_us"),
+    *_USAGE_COLUMNS,
+    *("upstream_request_id", "reason"),
+)
+
+
+def _insert(table: str, columns: Sequence[str]) -> str:
+    numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({numbers}) ON CONFLICT DO NOTHING"
+
+
+INSERT_REQUEST = _insert("requests", _REQUEST_COLUMNS)
+INSERT_ATTEMPT = _insert("attempts", _ATTEMPT_COLUMNS)
+INSERT_TAG = _insert("tags", ("request", "name", "value"))
+
+
+def request_row(entry: LedgerEntry) -> tuple[Any, ...]:
+    """The values of _REQUEST_COLUMNS, in their order."""
+    return (
+        *(entry.id, entry.request_id, entry.tenant_id, entry.tenant, entry.key_id, entry.key, entry.api, entry.alias),
+        *(entry.requested_model, int(entry.stream), entry.outcome.value, entry.status, entry.code, entry.started_at),
+        *(entry.duration_us, entry.first_byte_us),
+        *_usage_values(entry.usage, entry.cost, entry.price_known),
+        *(entry.user, entry.metadata, entry.fingerprint, entry.draw, entry.facets, entry.health),
+    )
+
+
+def attempt_row(request: str, entry: AttemptEntry) -> tuple[Any, ...]:
+    """The values of _ATTEMPT_COLUMNS, in their order."""
+    return (
+        *(request, entry.attempt, entry.alias, entry.provider, entry.target, entry.upstream_model, entry.credential),
+        *(entry.outcome.value, entry.started_at, entry.duration_us, entry.status, entry.first_byte_us),
+        *_usage_values(entry.usage, entry.cost, entry.price_known),
+        *(entry.upstream_request_id, entry.reason),
+    )
+
+
+def _usage_values(usage: Usage, cost: NanoUSD, price_known: bool) -> tuple[int, ...]:  # noqa: FBT001  a column's value
+    return (
+        *(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
+        *(usage.reasoning_tokens, usage.audio_input_tokens, usage.audio_output_tokens),
+        *(int(usage.estimated), int(usage.suspect), cost, int(price_known)),
+    )
+
+
+def entry_of(row: Row, attempts: Sequence[Row], tags: Sequence[Row]) -> LedgerEntry:
+    return LedgerEntry(
+        id=row["id"],
+        request_id=row["request_id"],
+        tenant_id=row["tenant_id"],
+        tenant=row["tenant_name"],
+        key_id=row["key_id"],
+        key=row["key_name"],
+        api=row["api"],
+        alias=row["alias"],
+        requested_model=row["requested_model"],
+        stream=bool(row["stream"]),
+        outcome=Outcome(row["outcome"]),
+        status=row["status"],
+        code=row["code"],
+        started_at=row["started_at"],
+        duration_us=row["duration_us"],
+        first_byte_us=row["first_byte_us"],
+        usage=_usage_of(row),
+        cost=NanoUSD(row["cost_nano"]),
+        price_known=bool(row["price_known"]),
+        attempts=tuple(_attempt_of(attempt) for attempt in attempts),
+        user=row["end_user"],
+        tags=tuple((tag["name"], tag["value"]) for tag in tags),
+        metadata=row["metadata"],
+        fingerprint=row["fingerprint"],
+        draw=row["draw"],
+        facets=row["facets"],
+        health=row["health"],
+    )
+
+
+def _attempt_of(row: Row) -> AttemptEntry:
+    return AttemptEntry(
+        attempt=row["attempt"],
+        alias=row["alias"],
+        provider=row["provider"],
+        target=row["target"],
+        upstream_model=row["upstream_model"],
+        credential=row["credential"],
+        outcome=Outcome(row["outcome"]),
+        started_at=row["started_at"],
+        duration_us=row["duration_us"],
+        status=row["status"],
+        first_byte_us=row["first_byte_us"],
+        usage=_usage_of(row),
+        cost=NanoUSD(row["cost_nano"]),
+        price_known=bool(row["price_known"]),
+        upstream_request_id=row["upstream_request_id"],
+        reason=row["reason"],
+    )
+
+
+def _usage_of(row: Row) -> Usage:
+    return Usage(
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        cached_input_tokens=row["cached_input_tokens"],
+        cache_write_tokens=row["cache_write_tokens"],
+        reasoning_tokens=row["reasoning_tokens"],
+        audio_input_tokens=row["audio_input_tokens"],
+        audio_output_tokens=row["audio_output_tokens"],
+        estimated=bool(row["estimated"]),
+        suspect=bool(row["suspect"]),
+    )
+
+
+def storable(entry: LedgerEntry) -> LedgerEntry:
+    """`entry` with every value brought to what both engines can store; `suspect` where a number had to change."""
+    attempts = tuple(replace(attempt, **_fitted(attempt)) for attempt in entry.attempts)
+    tags = dict.fromkeys((_text(name, MAX_TAG), _text(value, MAX_TAG)) for name, value in entry.tags)
+    return replace(entry, **_fitted(entry) | {"attempts": attempts, "tags": tuple(tags)})
+
+
+def _fitted(entry: LedgerEntry | AttemptEntry) -> dict[str, Any]:
+    """The fields of `entry` that had to change, with their new values."""
+    changes: dict[str, Any] = {}
+    for column in fields(entry):
+        value = getattr(entry, column.name)
+        fitting = _text(value, MAX_TEXT) if type(value) is str else _number(value) if type(value) is int else value
+        if fitting != value:
+            changes[column.name] = fitting
+    counts: dict[str, Any] = {name: _number(getattr(entry.usage, name)) for name in _COUNTS}
+    if "cost" in changes or any(counts[name] != getattr(entry.usage, name) for name in _COUNTS):
+        changes["usage"] = replace(entry.usage, suspect=True, **counts)
+    return changes
+
+
+def _number(value: int) -> int:
+    return min(max(value, 0), MAX_BIGINT)
+
+
+def _text(value: str, limit: int) -> str:
+    """Without NUL, which PostgreSQL refuses, and lone surrogates, which are no text."""
+    return value[:limit].replace("\0", "\ufffd").encode("utf-8", "replace").decode()

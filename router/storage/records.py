@@ -1,0 +1,57 @@
+"""How domain values stand in columns: lists and maps as JSON text, limits as three columns, booleans as 0 or 1."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from router.domain.identity import ApiKey, Tenant, TenantStatus
+from router.domain.limits import Limits
+from router.storage.database import Row
+
+_LIST = msgspec.json.Decoder(tuple[str, ...])
+_MAP = msgspec.json.Decoder(dict[str, str])
+
+TENANT_COLUMNS = """
+    t.id AS tenant_id, t.name AS tenant_name, t.status AS tenant_status, t.models AS tenant_models,
+    t.defaults AS tenant_defaults, t.tiers AS tenant_tiers, l.limit_requests AS tenant_requests,
+    l.limit_tokens AS tenant_tokens, l.limit_parallel AS tenant_parallel"""
+TENANT_TABLES = "tenants t LEFT JOIN tenant_limits l ON l.tenant_id = t.id AND l.disabled = 0"
+KEY_COLUMNS = """
+    k.id AS key_id, k.tenant_id AS key_tenant_id, k.name AS key_name, k.prefix, k.digest, k.scopes, k.models AS key_models,
+    k.expires_at, k.disabled, k.limit_requests, k.limit_tokens, k.limit_parallel, k.created_at"""
+
+
+def json_list(values: Iterable[str]) -> str:
+    return msgspec.json.encode(tuple(values)).decode()
+
+
+def json_map(values: Mapping[str, str]) -> str:
+    return msgspec.json.encode(dict(values), order="sorted").decode()
+
+
+def tenant_of(row: Row) -> Tenant:
+    return Tenant(
+        id=row["tenant_id"],
+        name=row["tenant_name"],
+        status=TenantStatus(row["tenant_status"]),
+        models=_LIST.decode(row["tenant_models"]),
+        defaults=_MAP.decode(row["tenant_defaults"]),
+        tiers=_MAP.decode(row["tenant_tiers"]),
+        limits=Limits(row["tenant_requests"], row["tenant_tokens"], row["tenant_parallel"]),
+    )
+
+
+def key_of(row: Row) -> ApiKey:
+    return ApiKey(
+        id=row["key_id"],
+        tenant_id=row["key_tenant_id"],
+        name=row["key_name"],
+        prefix=row["prefix"],
+        digest=row["digest"],
+        scopes=_LIST.decode(row["scopes"]),
+        models=_LIST.decode(row["key_models"]),
+        expires_at=row["expires_at"],
+        disabled=bool(row["disabled"]),
+        limits=Limits(row["limit_requests"], row["limit_tokens"], row["limit_parallel"]),
+        created_at=row["created_at"],
+    )
