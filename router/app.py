@@ -11,7 +11,6 @@ from pathlib import Path
 
 import uvloop
 
-
 from router.config.bootstrap_items import bootstrap_items
 from router.config.load import Loaded
 from router.config.paths import control_socket
@@ -39,9 +38,10 @@ from router.providers.simulated_options import parse_options
 from router.providers.simulated_transport import SimulatedTransport
 from router.providers.transport import AioTransport
 from router.server.control_socket import ControlRoutes
+from router.server.edge import Edge
 from router.server.errors import status_of
 from router.server.listener import ControlSocket, Listener, UnsafeParser, require_c_parser
-from router.server.routes import build_app
+from router.server.routes import build_table
 from router.server.state import Serving
 from router.storage.bootstrap import BootstrapSeals, apply_bootstrap
 from router.storage.database import Database, DatabaseInUse, DatabaseRefused, sqlite_path
@@ -241,7 +241,7 @@ class App:
         await self._record_configuration()
         if "bootstrap" in self.serving.notes:
             raise StartRefused(self.serving.notes["bootstrap"])
-        self._listener = Listener(build_app(self.serving), snapshot.server)
+        self._listener = Listener(Edge(self.serving, build_table(self.serving)).handle, snapshot.server)
         control = ControlSocket(ControlRoutes(self.serving, self.reload_now).build_app(), control_socket(config.database.url))
         try:
             await control.start()

@@ -1,15 +1,19 @@
 """Fixtures for the whole suite: real servers, started once and only when a test asks for them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from router.storage.database import Database
+from router.storage.migrate import migrate
 from tests.blocking import no_blocking_calls
 from tests.servers import ForeignPostgres, PostgresServer, RedisServer, Unavailable, start_postgres
+from tests.stores import NOW, open_database
 
-__all__ = ["no_blocking_calls", "postgres_server", "postgres_url", "redis_url", "restartable_postgres"]
+__all__ = ["no_blocking_calls"]
 
 
 def missing(reason: Exception) -> NoReturn:
@@ -46,6 +50,25 @@ def restartable_postgres() -> Iterator[PostgresServer]:
         missing(reason)
     yield server
     server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each engine in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/data/router.db"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database of each engine in turn."""
+    opened = await open_database(database_url)
+    try:
+        await migrate(opened, NOW)
+        yield opened
+    finally:
+        await opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -162,9 +162,10 @@ class PostgresServer:
         self._folder.remove()
 
     def dsn(self, database: str, *, tcp: bool = False) -> str:
+        """The server trusts everybody; a password in the URL keeps its driver from looking for one in files."""
         if tcp:
-            return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
-        return f"postgresql://postgres@/{database}?host={self._folder.path}&port={self.port}"
+            return f"postgresql://postgres:trust@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres:trust@/{database}?host={self._folder.path}&port={self.port}"
 
     def url(self, *, tcp: bool = False) -> str:
         """The URL of a new, empty database."""

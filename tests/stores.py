@@ -4,6 +4,8 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from msgspec import structs
+
 from router.domain.identity import ApiKey, Tenant, TenantStatus
 from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
@@ -88,4 +90,4 @@ def entry(number: int, **changes: Any) -> LedgerEntry:
         facets='{"api":"chat"}',
         health="openai/gpt-4",
     )
-    return replace(made, **changes)
+    return structs.replace(made, **changes)

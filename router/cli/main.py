@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from router.cli.complaint import FAILED, WRONG_INPUT, Complaint, problems_document
-from router.cli.output import notices, print_json
+from router.cli.output import notices, print_json, show_problems
 from router.config.problems import ConfigError, did_you_mean
 
 COMMANDS = {
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
             raise click.UsageError(f"there is no command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
-    def main(self, args: Sequence[str] | None = None, **settings: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *_: Any, **settings: Any) -> Any:
         """Run to the end of the process."""
         given = list(sys.argv[1:] if args is None else args)
         settings.update(prog_name="routerd", standalone_mode=False)
@@ -97,9 +97,7 @@ def _complain_of_problems(error: ConfigError, *, as_json: bool) -> int:
     if as_json:
         print_json(problems_document(error.problems))
     else:
-        screen = notices()
-        for problem in error.problems:
-            screen.line(problem.render())
+        show_problems(notices(), error.problems)
     return WRONG_INPUT
 
 

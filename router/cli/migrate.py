@@ -58,4 +58,4 @@ async def _status(loaded: Loaded) -> MigrationStatus:
 
 async def _apply(loaded: Loaded) -> tuple[str, ...]:
     async with open_database(loaded, as_it_is=True) as db:
-        return await apply_pending(db, SystemClock.now_us())
+        return await apply_pending(db, SystemClock().now_us())

@@ -73,9 +73,7 @@ async def open_database(loaded: Loaded, *, as_it_is: bool = False) -> AsyncItera
         if path is not None and not as_it_is and not path.exists():
             hint = "Start `routerd` once (or run `routerd migrate`); the path is relative to the working directory."
             raise Complaint(f"no database yet: there is no file {path}", hint=hint, code="no_database")
-        database: Database = (
-            await PostgresDatabase.open(config.url, pool_size=2) if path is None else await SqliteDatabase.open(path, readers=1)
-        )
+        database = await _open(config.url, path)
         try:
             if not as_it_is:
                 await require_current(database)
@@ -86,6 +84,10 @@ async def open_database(loaded: Loaded, *, as_it_is: bool = False) -> AsyncItera
         raise WrongInput(str(error), code="database_refused") from error
     except StorageUnavailable as error:
         raise Complaint(error.message, hint=error.hint, code=error.code) from error
+
+
+async def _open(url: str, path: Path | None) -> Database:
+    return await PostgresDatabase.open(url, pool_size=2) if path is None else await SqliteDatabase.open(path, readers=1)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

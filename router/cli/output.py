@@ -11,8 +11,11 @@ from typing import TextIO
 import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from router.config.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,7 @@ class Screen:
         """Indented lines; on a terminal the continuation of a long one keeps the indentation."""
         for text in lines:
             if self.is_terminal:
-                grid = Table.grid(padding=(0, 0, 0, 2))
-                grid.add_row("", Text(printable(text), style=style, overflow="fold"))
-                self._console.print(grid)
+                self._console.print(Padding(Text(printable(text), style=style, overflow="fold"), (0, 0, 0, 2)))
             else:
                 self._stream.write(f"  {printable(text)}\n")
 
@@ -83,7 +84,7 @@ class Screen:
 
 
 def _rich_table(grid: Grid) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_footer=bool(grid.footer), pad_edge=False, header_style="bold", footer_style="bold")
+    table = Table(box=SIMPLE_HEAD, show_edge=False, show_footer=bool(grid.footer), header_style="bold", footer_style="bold")
     for index, column in enumerate(grid.columns):
         table.add_column(
             column.title,
@@ -124,6 +125,20 @@ def print_json(document: object) -> None:
     """One JSON document on standard output."""
     text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
     sys.stdout.write(f"{text}\n")
+
+
+def show_problems(out: Screen, problems: Sequence[Problem]) -> None:
+    """One line each on a pipe, a small block each on a terminal."""
+    if not out.is_terminal:
+        for problem in problems:
+            out.line(problem.render())
+        return
+    out.line("1 problem" if len(problems) == 1 else f"{len(problems)} problems", "bold red")
+    for problem in problems:
+        out.line()
+        out.line(f"{problem.mark}  {problem.key}".rstrip(), "bold")
+        lines = [f"found     {problem.found}", f"expected  {problem.expected}"]
+        out.listed([*lines, problem.hint] if problem.hint else lines)
 
 
 def printable(text: str) -> str:

@@ -9,6 +9,7 @@ import click
 import msgspec
 import yaml
 
+from router.cli.complaint import Complaint, WrongInput
 from router.providers.simulated_options import FaultKind, SimulateOptions, parse_fault, parse_options
 from router.server.simulate import EventLog, SimulateServer
 from router.system import SystemClock
@@ -35,14 +36,12 @@ def simulate(listen: str, log_path: str | None, config_path: str | None, **flags
         host, port = _address(listen)
         options = _options(config_path, flags)
     except ValueError as error:
-        click.echo(f"routerd simulate: {error}", err=True)
-        raise SystemExit(2) from None
+        raise WrongInput(str(error)) from None
     try:
         log = EventLog(log_path) if log_path else None
         asyncio.run(_serve(SimulateServer(options, SystemClock(), log), host, port))
     except OSError as error:
-        click.echo(f"routerd simulate: {error}", err=True)
-        raise SystemExit(1) from None
+        raise Complaint(f"cannot serve: {error}") from None
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -72,12 +72,12 @@ def create_tenant(*, config: Path | None, name: str, models: tuple[str, ...], as
 
 async def _list(loaded: Loaded, limit: int) -> list[Tenant]:
     async with open_database(loaded) as db:
-        return await Tenants(db).list(limit=limit)
+        return await Tenants(db).page(limit=limit)
 
 
 async def _create(loaded: Loaded, tenant: Tenant) -> None:
     async with open_database(loaded) as db:
-        if not await Tenants(db).create(tenant, SystemClock.now_us()):
+        if not await Tenants(db).create(tenant, SystemClock().now_us()):
             raise WrongInput(f"there is a tenant {tenant.name!r} already", code="tenant_exists")
 
 
@@ -86,7 +86,7 @@ async def require_tenant(db: Database, name: str) -> Tenant:
     tenant = await Tenants(db).find(name)
     if tenant is not None:
         return tenant
-    names = [known.name for known in await Tenants(db).list(limit=MOST_LISTED)]
+    names = [known.name for known in await Tenants(db).page(limit=MOST_LISTED)]
     hint = did_you_mean(name, names) or (f"Tenants: {one_of(names)}." if names else "There are none yet.")
     raise WrongInput(f"there is no tenant {name!r}", hint=hint, code="tenant_not_found")
 

@@ -55,7 +55,7 @@ class Section(BaseModel):
     def _locks_exist(self) -> "Section":
         for name in self.locked:
             if name not in key_names(type(self)):
-                raise refusal(f"locked: names of keys of this mapping, and {name!r} is none")
+                raise refusal("only names of keys of this mapping below locked")
         return self
 
 
@@ -190,9 +190,19 @@ def _origin(value: str) -> str:
 
 
 def _database_url(value: str) -> str:
-    scheme = value.partition("://")[0]
-    if scheme not in ("sqlite", "postgres", "postgresql") or not value.partition("://")[2].strip("/"):
-        raise refusal("sqlite:///path/to/file.db or postgresql://user:password@host:5432/name")
+    expected = "sqlite:///path/to/file.db (four slashes: absolute) or postgresql://user:password@host:5432/name"
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        raise refusal(expected) from None
+    if parts.scheme == "sqlite":
+        has_more = bool(parts.netloc or parts.query or parts.fragment)
+        usable = not has_more and parts.path.strip("/") and not parts.path.endswith("/") and ":memory:" not in parts.path
+    else:
+        usable = parts.scheme in ("postgres", "postgresql") and port != 0 and bool(parts.netloc or parts.query)
+    if not usable:
+        raise refusal(expected)
     return value
 
 

@@ -6,12 +6,16 @@ from urllib.parse import unquote, urlsplit
 _WITHOUT_FILE = Path("data/routerd.sock")
 
 
+def sqlite_file(database_url: str) -> Path | None:
+    """The file of `sqlite:///data/router.db` (relative to the working directory) or `sqlite:////abs/x.db`; else None."""
+    parts = urlsplit(database_url)
+    return Path(unquote(parts.path.removeprefix("/"))) if parts.scheme == "sqlite" else None
+
+
 def control_socket(database_url: str) -> Path:
     """The unix socket between the command line and the daemon: `<database file>.sock`, else `data/routerd.sock`.
 
     Relative to the working directory, as the database itself is.
     """
-    parts = urlsplit(database_url)
-    if parts.scheme != "sqlite":
-        return _WITHOUT_FILE
-    return Path(unquote(parts.path.removeprefix("/")) + ".sock")
+    file = sqlite_file(database_url)
+    return _WITHOUT_FILE if file is None else Path(f"{file}.sock")

@@ -3,12 +3,14 @@
 import hmac
 import os
 import secrets as entropy
+import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from router.config.schema import DatabaseConfig, RouterConfig
+from router.config.paths import sqlite_file
+from router.config.schema import RouterConfig
 
 SECRET_BYTES = 32
 _FILE = "router.secret"
@@ -36,15 +38,6 @@ def derive(secret: bytes, label: str) -> bytes:
     return hmac.digest(key, label.encode() + b"\x01", sha256)
 
 
-def sqlite_path(database: DatabaseConfig) -> Path | None:
-    """The database's file, relative to the working directory as in `sqlite:///data/router.db`; None for PostgreSQL."""
-    scheme, _, rest = database.url.partition("://")
-    if scheme != "sqlite":
-        return None
-    path = rest.partition("?")[0]
-    return Path(path.removeprefix("/"))
-
-
 def server_secret(config: RouterConfig, make: Callable[[int], bytes] = entropy.token_bytes) -> bytes:
     """The configured secret; else the one beside the SQLite database, made with mode 0600 if there is none.
 
@@ -52,7 +45,7 @@ def server_secret(config: RouterConfig, make: Callable[[int], bytes] = entropy.t
     """
     if config.server.secret:
         return config.server.secret.encode()
-    database = sqlite_path(config.database)
+    database = sqlite_file(config.database.url)
     if database is None:
         raise SecretUnavailable("server.secret is required with PostgreSQL")
     path = database.parent / _FILE
@@ -72,9 +65,7 @@ def server_secret(config: RouterConfig, make: Callable[[int], bytes] = entropy.t
 def _create(path: Path, text: str) -> None:
     """Complete under its name or not there at all; of two processes that start together the first one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "w") as stream:
             stream.write(f"{text}\n")
@@ -84,4 +75,4 @@ def _create(path: Path, text: str) -> None:
     except FileExistsError:
         return
     finally:
-        draft.unlink(missing_ok=True)
+        os.unlink(draft)

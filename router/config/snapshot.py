@@ -59,8 +59,9 @@ class Snapshot:
     """One configuration in force.
 
     `fingerprint` is the hex SHA-256 of `masked_yaml`, the effective configuration with each secret replaced by a keyed
-    digest, so that two snapshots are equal exactly when their fingerprints are. `aliases` holds the exact names, `wildcards`
-    those that end in `*`, longest prefix first. `force_failover` names providers or aliases whose targets fail without being called.
+    digest, so that two snapshots are equal exactly when their fingerprints are. `aliases` holds the exact names,
+    `wildcards` those that end in `*`, longest prefix first. `force_failover` names providers or aliases whose targets fail
+    without being called.
     """
 
     fingerprint: str

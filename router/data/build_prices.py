@@ -77,8 +77,10 @@ def _row(model: Any, day: datetime) -> dict[str, str | int] | None:
         price = getattr(prices, attribute, None)
         if price is not None:
             row[unit] = _text(getattr(price, "base", price))
-    if "output" not in row and _INPUT_ONLY.search(model.id):
-        row["output"] = "0"
+    if _INPUT_ONLY.search(model.id):
+        row.setdefault("output", "0")
+    if not row.keys() - {"output"} and model.id == "moderation":
+        row["input"] = "0"  # listed without prices because it is free
     if "input" not in row or "output" not in row:
         return None
     if model.context_window:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from router.domain.limits import Limits, LimitRule
+from router.domain.limits import LimitRule, Limits
 
 
 class Scope(StrEnum):

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from router.domain.usage import NOTHING, NanoUSD, Usage
 
 
@@ -25,8 +27,7 @@ class Outcome(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEntry:
+class AttemptEntry(msgspec.Struct, frozen=True, gc=False):
     """One attempt. Times are wall-clock microseconds since the epoch (`started_at`) and microseconds (durations).
 
     `first_byte_us` None: no byte came. `price_known` False: `cost` is 0 because no price is known, not because it is free.
@@ -50,8 +51,7 @@ class AttemptEntry:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     """One finished request with its attempts. `id` is ours and unique; `request_id` may be the caller's and repeat.
 
     `status` is what the caller was answered (499: it left first). `draw`, `fingerprint`, `facets` and `health` are what

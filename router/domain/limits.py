@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 
 class LimitScope(StrEnum):
     """Whose limit it is. The address limit is process-local and passed before authentication."""
@@ -49,8 +51,7 @@ class LimitRule:
     limits: Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True, gc=False):
     """What remains after this request, for the strictest rule of each resource; None where nothing is limited.
 
     `reset_ms` is when one more request (or the tokens used now) becomes free again.
@@ -67,8 +68,7 @@ class Allowance:
 UNLIMITED = Allowance()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True, gc=False):
     """Which rule said no, to which resource, and when to come back. A refused request has consumed nothing."""
 
     scope: LimitScope

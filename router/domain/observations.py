@@ -2,18 +2,18 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from router.domain.ledger import LedgerEntry
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFinished:
+class RequestFinished(msgspec.Struct, frozen=True):
     """A request that was authenticated and planned has ended, settled."""
 
     entry: LedgerEntry
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRefused:
+class RequestRefused(msgspec.Struct, frozen=True):
     """A data-plane request ended before a plan stood: no key, no such model, over a limit. `tenant` "" is unknown."""
 
     request_id: str

@@ -6,6 +6,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from math import log
 
+import msgspec
+
 from router.domain.limits import Limits
 from router.domain.requests import Api, Kind
 from router.domain.usage import Price
@@ -142,8 +144,7 @@ class HealthView:
 ALL_WELL = HealthView()
 
 
-@dataclass(frozen=True, slots=True)
-class Facets:
+class Facets(msgspec.Struct, frozen=True):
     """What about a request can change its route. `affinity_key` is empty where the alias keeps no affinity."""
 
     api: Api
@@ -152,8 +153,7 @@ class Facets:
     affinity_key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A target in a plan. `alias` owns the target; `upstream_model` is the name to send; `via` says how it came in."""
 
     target: Target
@@ -162,16 +162,14 @@ class Candidate:
     via: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(msgspec.Struct, frozen=True):
     """A target the plan leaves out, and why; for `explain`."""
 
     target: Target
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Targets in the order they will be tried; `typed` holds what is tried instead for a special reason.
 
     `draw` (in [0, 1)) and `facets` with the snapshot and the health view determine the plan completely.

@@ -1,9 +1,10 @@
 """One call to a provider as values: what is sent, what can go wrong before an answer, the answer's port."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from router.domain.routes import Timeouts
 
@@ -48,8 +49,7 @@ class TransportFailure(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamCall:
+class UpstreamCall(msgspec.Struct, frozen=True):
     """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline."""
 
     method: str

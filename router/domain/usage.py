@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NewType
 
+import msgspec
+
 NanoUSD = NewType("NanoUSD", int)
 """Money: 1e-9 USD."""
 
@@ -10,8 +12,7 @@ PER_MILLION = 1_000_000
 NANO_PER_USD = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Units one attempt used, in the provider's own count.
 
     `input_tokens` includes cached reads and cache writes; `output_tokens` includes reasoning. The audio and image
@@ -32,6 +33,10 @@ class Usage:
     @property
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
+
+    @property
+    def has_audio(self) -> bool:
+        return bool(self.audio_input_tokens or self.audio_output_tokens)
 
 
 NOTHING = Usage()
@@ -58,6 +63,8 @@ class Price:
 
     def of(self, usage: Usage) -> NanoUSD:
         """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
+        if not (usage.cached_input_tokens or usage.cache_write_tokens or usage.reasoning_tokens or usage.has_audio):
+            return NanoUSD(-(-(usage.input_tokens * self.input + usage.output_tokens * self.output) // PER_MILLION))
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
         audio_in = min(usage.audio_input_tokens, usage.input_tokens - cached - written)

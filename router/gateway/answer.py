@@ -1,18 +1,18 @@
 """What the pipeline yields to the server: a whole body or a stream of whole frames, with the facts its headers are made of."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from router.domain.usage import NanoUSD
 from router.gateway.settle import Case
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """Exactly one of `body` and `frames` is set.
 
     `frames` yields whole frames in the upstream's bytes and raises a GatewayError where the stream breaks. `passed` are
-    the provider's headers that travel down. `cost` None is not yet known (streams) or has no price.
+    the provider's headers that travel down. `cost` None is not yet known: a stream's.
     """
 
     status: int

@@ -1,7 +1,8 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from router.domain.errors import GatewayError, InvalidUpstreamResponse, UpstreamError, UpstreamTimeout, UpstreamTruncated
 from router.domain.ledger import Outcome
@@ -24,8 +25,7 @@ PASSED_DOWN = ("retry-after", "openai-processing-ms")
 _REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """What a target said, ready for the caller: `body`, or `frames` of a stream whose first frame has arrived."""
 
     status: int

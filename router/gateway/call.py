@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from router.domain.errors import (
     AttemptNote,
@@ -25,8 +26,7 @@ from router.gateway.turns import Dice, Failed, Turn, Turns
 DRAIN_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """What one call works on: frozen, so that every attempt starts from the same. `deadline` is monotonic seconds."""
 
     generation: Generation

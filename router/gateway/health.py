@@ -169,6 +169,8 @@ class Health:
                 "busy": record.busy,
                 "latency_ms": round(record.latency_ms, 3),
                 "retry_in_s": round(max(0.0, record.ejected_until - now), 3),
+                "ejected_s": round(now - record.ejected_at, 3) if target in self._ejected else 0.0,
+                "on_trial": record.on_trial,
             }
             for target, record in sorted(self._records.items())
         }

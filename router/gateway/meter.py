@@ -1,6 +1,6 @@
 """What a request used and met, attempt by attempt; becomes its ledger entry. Holds facts, decides nothing."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.ports import Clock
@@ -10,8 +10,7 @@ from router.domain.usage import NOTHING, NanoUSD, Usage
 MAX_COUNT = 2**31
 
 
-@dataclass(slots=True)
-class Attempt:
+class Attempt(msgspec.Struct):
     """One call to one target while it runs. Durations in microseconds; `started` is monotonic seconds."""
 
     number: int
@@ -24,13 +23,9 @@ class Attempt:
     first_byte_us: int | None = None
     duration_us: int = 0
     usage: Usage = NOTHING
+    cost: NanoUSD = NanoUSD(0)
     upstream_request_id: str = ""
     reason: str = ""
-
-    @property
-    def cost(self) -> NanoUSD:
-        price = self.candidate.target.price
-        return NanoUSD(0) if price is None else price.of(self.usage)
 
     def entry(self) -> AttemptEntry:
         candidate = self.candidate
@@ -54,12 +49,11 @@ class Attempt:
         )
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(msgspec.Struct):
     """All attempts of one request."""
 
     clock: Clock
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
 
     def begin(self, candidate: Candidate, credential: str) -> Attempt:
         attempt = Attempt(len(self.attempts) + 1, candidate, credential, self.clock.now_us(), self.clock.monotonic())
@@ -67,8 +61,12 @@ class Meter:
         return attempt
 
     def end(self, attempt: Attempt, outcome: Outcome, reason: str = "") -> None:
+        """The attempt's usage is final: price it."""
         attempt.outcome = outcome
         attempt.reason = reason
+        price = attempt.candidate.target.price
+        if price is not None:
+            attempt.cost = price.of(attempt.usage)
         attempt.duration_us = int((self.clock.monotonic() - attempt.started) * 1e6)
 
     def first_byte(self, attempt: Attempt) -> None:

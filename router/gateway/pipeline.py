@@ -148,7 +148,6 @@ class Opening:
 
 def _answer(case: Case, reply: Reply) -> Answer:
     meter = case.meter
-    is_priced = reply.body is not None and reply.attempt.candidate.target.price is not None
     return Answer(
         status=reply.status,
         content_type=reply.content_type,
@@ -158,6 +157,6 @@ def _answer(case: Case, reply: Reply) -> Answer:
         provider=reply.attempt.candidate.target.provider,
         upstream_request_id=reply.attempt.upstream_request_id,
         attempts=len(meter.attempts),
-        cost=meter.cost if is_priced else None,
+        cost=meter.cost if reply.frames is None else None,
         case=case,
     )

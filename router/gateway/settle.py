@@ -1,7 +1,5 @@
 """The one end of every admitted request: limits given back, ledger written, observers told. One step, never awaited."""
 
-from dataclasses import dataclass
-
 import msgspec
 
 from router.domain.identity import Principal
@@ -16,8 +14,7 @@ MAX_TEXT = 1024
 CALLER_LEFT = 499
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """What the caller said about itself in headers; kept in the ledger, never a metric label."""
 
     request_id: str
@@ -26,8 +23,7 @@ class Caller:
     tags: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class Case:
+class Case(msgspec.Struct):
     """Everything one request was decided on. `status` is what the caller was answered, 499 while it was answered nothing."""
 
     id: str
@@ -55,8 +51,10 @@ def settle(case: Case, ledger: Ledger, observer: Observer) -> None:
     usage = case.meter.usage
     case.reservation.settle(usage.total_tokens)
     entry = _entry(case)
-    ledger.record(entry)
-    observer.emit(RequestFinished(entry))
+    try:
+        ledger.record(entry)
+    finally:
+        observer.emit(RequestFinished(entry))
 
 
 def _entry(case: Case) -> LedgerEntry:

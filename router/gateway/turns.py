@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 
+import msgspec
+
 from router.domain.ledger import Outcome
 from router.domain.ports import Ids
 from router.domain.routes import Candidate, Credential, FallbackReason, HealthView, Plan
@@ -25,8 +27,7 @@ class Failed(Exception):
     retry_after: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """One attempt to make, after `wait_s` seconds. `credential` None: the provider needs none."""
 
     candidate: Candidate

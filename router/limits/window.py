@@ -83,7 +83,10 @@ class Window:
 
     def requests_free_us(self, wanted: int, now_us: int) -> int:
         """Microseconds until `wanted` requests, or all of them, have left the window; 0 when there are none."""
-        slot, left = self.oldest, min(wanted, self.requests)
+        slot = self.oldest
+        if slot is not None and 0 < wanted <= slot.requests:
+            return slot.last_us + WINDOW_US - now_us
+        left = min(wanted, self.requests)
         while slot is not None and left > 0:
             left -= slot.requests
             if left <= 0:
@@ -93,7 +96,10 @@ class Window:
 
     def tokens_free_us(self, wanted: int, now_us: int) -> int:
         """Microseconds until `wanted` tokens, or all of them, have left the window; 0 when there are none."""
-        slot, left = self.oldest, min(wanted, self.tokens)
+        slot = self.oldest
+        if slot is not None and 0 < wanted <= slot.tokens:
+            return slot.last_us + WINDOW_US - now_us
+        left = min(wanted, self.tokens)
         while slot is not None and left > 0:
             left -= slot.tokens
             if left <= 0:

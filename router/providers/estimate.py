@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from router.providers.sse import blocks, frames
+from router.providers.sse import frames
 
-_HEAD_EVENTS = 24
-_HEAD_BYTES = 64 * 2**10
+_HEAD_BYTES = 6 * 2**10
 _LATER_BYTES = 16 * 2**10
+_LARGEST_KEPT = 32 * 2**10
 _SAMPLE_EVERY = 32
 _ONE_TOKEN_BYTES = 9
 _BYTES_PER_TOKEN = 4
@@ -15,9 +15,9 @@ _BYTES_PER_TOKEN = 4
 class Production:
     """Counts events, and keeps a bounded sample of them undecoded: most streams end with a count of their own.
 
-    The sample is the first 24 events and then a block now and then; what an event carries on average is read from it
-    only when somebody asks. Where that is at most 9 bytes an event is a token, as most providers send them; above it,
-    a token is four bytes. Both are nearly the same for every way of cutting a stream.
+    The sample is the first 6 KiB and then a block now and then; what an event carries on average is read from it only
+    when somebody asks. Where that is at most 9 bytes an event is a token, as most providers send them; above it, a
+    token is four bytes. Both numbers are nearly, not exactly, the same for every way of cutting a stream.
     """
 
     __slots__ = ("_text_of", "_events", "_empty", "_head", "_head_size", "_later", "_later_size", "_blocks")
@@ -35,50 +35,41 @@ class Production:
     @property
     def frames(self) -> int:
         """Events with content so far."""
-        return self._events - self._empty - self._read(self._head)[1]
+        return self._events - self._empty + self._read(self._head)[0]
+
+    @property
+    def is_past_head(self) -> bool:
+        """Whether events without content must be noted: in the head they are found by reading it."""
+        return self._events > 0
 
     def add(self, block: bytes) -> None:
-        before = self._events
-        self._events += block.count(b"\ndata:") + block.startswith(b"data:")
-        if before < _HEAD_EVENTS and self._head_size < _HEAD_BYTES:
-            kept = block if self._events <= _HEAD_EVENTS else _first_events(block, _HEAD_EVENTS - before)
-            self._head.append(kept)
-            self._head_size += len(kept)
+        size = len(block)
+        if self._head_size < _HEAD_BYTES and size <= _LARGEST_KEPT and not self._events:
+            self._head.append(block)
+            self._head_size += size
             return
+        self._events += block.count(b"\ndata:") + block.startswith(b"data:")
         self._blocks += 1
-        if self._blocks % _SAMPLE_EVERY == 0 and self._later_size < _LATER_BYTES:
+        if self._blocks % _SAMPLE_EVERY == 0 and self._later_size + size < _LATER_BYTES:
             self._later.append(block)
-            self._later_size += len(block)
+            self._later_size += size
 
     def note_empty(self) -> None:
         """The last event added, or one near it, had no content: the end of a choice, the usage, the end."""
-        if self._events > _HEAD_EVENTS:
+        if self.is_past_head:
             self._empty += 1
 
     def tokens(self) -> int:
         """Tokens produced so far; at least 1 once an event with content came, else 0."""
-        full, empty, text = self._read(self._head)
-        more, _, more_text = self._read(self._later)
-        count = self._events - self._empty - empty
-        full, text = full + more, text + more_text
-        if not full or count < 1:
-            return min(full, 1)
-        if text <= full * _ONE_TOKEN_BYTES:
+        in_head, text = self._read(self._head)
+        later, later_text = self._read(self._later)
+        count = max(0, self._events - self._empty) + in_head
+        full, text = in_head + later, text + later_text
+        if not full or text <= full * _ONE_TOKEN_BYTES:
             return count
         return max(count, text * count // full // _BYTES_PER_TOKEN)
 
-    def _read(self, sample: list[bytes]) -> tuple[int, int, int]:
-        """(events with content, without, bytes of text) in a sample."""
+    def _read(self, sample: list[bytes]) -> tuple[int, int]:
+        """(events with content, bytes of their text) in a sample."""
         sizes = [self._text_of(data) for block in sample for _, data in frames(block)]
-        full = sum(size > 0 for size in sizes)
-        return full, len(sizes) - full, sum(sizes)
-
-
-def _first_events(block: bytes, wanted: int) -> bytes:
-    kept: list[bytes] = []
-    for frame in blocks(block):
-        if wanted <= 0:
-            break
-        wanted -= frame.count(b"\ndata:") + frame.startswith(b"data:")
-        kept.append(frame)
-    return b"".join(kept)
+        return sum(size > 0 for size in sizes), sum(sizes)

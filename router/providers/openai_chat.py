@@ -29,8 +29,17 @@ class _Grouped(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
 
 
-class _Chunk(msgspec.Struct):
+class _Ending(msgspec.Struct):
+    index: Any = 0
+    finish_reason: Any = None
+
+
+class _Texts(msgspec.Struct):
     choices: list[dict[str, Any]] | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Ending] | None = None
     usage: msgspec.Raw = msgspec.Raw()
     x_groq: _Grouped | None = None
     error: Any = None
@@ -41,6 +50,7 @@ class _Prompted(msgspec.Struct):
 
 
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_TEXTS = msgspec.json.Decoder(_Texts)
 _PROMPTED = msgspec.json.Decoder(_Prompted)
 
 
@@ -98,8 +108,9 @@ class ChatMeter:
     def feed(self, frames: bytes) -> bytes:
         self._produced.add(frames)
         marked = min(_position(_FINISH, frames), _position(_USAGE, frames))
-        if marked < len(frames) or b'"error"' in frames or (b"event" in frames and _ERROR_NAME.search(frames)):
-            return self._inspect(frames, marked)
+        may_fail = b"error" in frames and (b'"error"' in frames or _ERROR_NAME.search(frames) is not None)
+        if marked < len(frames) or may_fail:
+            return self._inspect(frames, 0 if may_fail else marked)
         if b"[DONE]" in frames and _DONE.search(frames):
             self._note_done()
         return frames
@@ -109,9 +120,8 @@ class ChatMeter:
 
     def _inspect(self, block: bytes, marked: int) -> bytes:
         """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
-        is_error = b"error" in block
-        start = 0 if is_error else block.rfind(b"\n\n", 0, marked) + 2
-        start = 0 if start == 1 else start
+        before = block.rfind(b"\n\n", 0, marked)
+        start = before + 2 if before >= 0 else 0
         kept = [block[:start]]
         kept += [frame for frame in blocks(block[start:]) if not self._is_hidden(frame)]
         whole = b"".join(kept)
@@ -127,7 +137,8 @@ class ChatMeter:
             if name == b"error" or (chunk is not None and chunk.error):
                 self.failed = True
             if chunk is not None:
-                self._note_ends(chunk)
+                if chunk.choices and self._note_ends(chunk.choices) and not _text_of(found):
+                    self._produced.note_empty()
                 if self._note_usage(chunk) and chunk.choices == []:
                     self._produced.note_empty()
                     hidden = self._hides_usage
@@ -137,16 +148,15 @@ class ChatMeter:
         self.finished = True
         self._produced.note_empty()
 
-    def _note_ends(self, chunk: _Chunk) -> None:
-        for choice in chunk.choices or ():
-            if choice.get("finish_reason") is None:
-                continue
-            index = choice.get("index")
-            self._ended.add(index if isinstance(index, int) else 0)
-            if not _text_of_choice(choice):
-                self._produced.note_empty()
+    def _note_ends(self, choices: list[_Ending]) -> bool:
+        """True if a choice has ended and whether this event has content must be asked."""
+        ended = [c.index if isinstance(c.index, int) else 0 for c in choices if c.finish_reason is not None]
+        if not ended:
+            return False
+        self._ended.update(ended)
         if len(self._ended) >= self._choices:
             self.finished = True
+        return self._produced.is_past_head
 
     def _note_usage(self, chunk: _Chunk) -> bool:
         counts = counts_of(chunk.usage) or (counts_of(chunk.x_groq.usage) if chunk.x_groq else None)
@@ -171,8 +181,10 @@ def _decoded(data: bytes) -> _Chunk | None:
 
 
 def _text_of(data: bytes) -> int:
-    chunk = _decoded(data)
-    return sum(_text_of_choice(c) for c in chunk.choices or ()) if chunk is not None else 0
+    try:
+        return sum(_text_of_choice(c) for c in _TEXTS.decode(data).choices or ())
+    except (msgspec.MsgspecError, RecursionError):
+        return 0
 
 
 def _text_of_choice(choice: dict[str, Any]) -> int:

@@ -11,7 +11,7 @@ from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
 from router.providers.estimate import Production
-from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted
+from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted, spliced
 from router.providers.sse import blocks, frames
 from router.providers.usage import counts_of, with_output
 
@@ -54,8 +54,10 @@ class ResponsesDialect:
 
     def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
         """Usage is never asked for: the terminal event always has it."""
-        edits = _format_edits(request.body) if request.fields.response_format else []
-        return passed_body(request, upstream_model, inject_usage=False, edits=edits)
+        if request.fields.response_format:
+            said = spliced(request.body, _format_edits(request.body))
+            request = ModelRequest(request.api, said, request.fields)
+        return passed_body(request, upstream_model, inject_usage=False)
 
     def usage_of(self, answer: bytes) -> Usage | None:
         counts = counts_in(answer)

@@ -1,6 +1,5 @@
 """The caller's body for a provider of the same dialect: the same bytes, but for the few members that contract.md lists."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
@@ -19,12 +18,13 @@ def _quoted(name: str) -> bytes:
     return msgspec.json.encode(name)
 
 
-def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: bool, edits: Iterable[Edit] = ()) -> bytes:
-    """The body to send: `model` replaced, usage asked for where wanted, `edits` applied; all other bytes as they came.
+def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
+    """The body to send: `model` replaced, usage asked for where wanted; all other bytes as they came.
 
     Where nothing changes it is `request.body` itself.
     """
-    found, new = list(edits), []
+    found: list[Edit] = []
+    new: list[bytes] = []
     if request.fields.model != upstream_model:
         span = request.model_span()
         if span is not None:
@@ -34,7 +34,7 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
     if inject_usage:
         options = member_span(request.body, "stream_options", is_plain=False) if request.fields.stream_options else None
         if options is not None:
-            found.append(_options_edit(request.body, options))
+            found += _options_edits(request.body, options)
         else:
             new.append(b'"stream_options":' + _INCLUDE_USAGE)
     if new:
@@ -81,12 +81,10 @@ def shifted(edit: Edit, by: int) -> Edit:
     return (start + by, end + by), new
 
 
-def _options_edit(body: bytes, span: Span) -> Edit:
+def _options_edits(body: bytes, span: Span) -> list[Edit]:
     """Set `include_usage` in the `stream_options` at `span`, keeping the other options."""
     options = body[span[0] : span[1]]
     if options == b"null":
-        return span, _INCLUDE_USAGE
-    for member in top_level_members(options):
-        if member.name == "include_usage":
-            return shifted((member.value, b"true"), span[0])
-    return shifted(inserted(options, b'"include_usage":true'), span[0])
+        return [(span, _INCLUDE_USAGE)]
+    said: list[Edit] = [(m.value, b"true") for m in top_level_members(options) if m.name == "include_usage"]
+    return [shifted(edit, span[0]) for edit in said or [inserted(options, b'"include_usage":true')]]

@@ -45,7 +45,8 @@ class FaultKind(StrEnum):
 
 
 _Count = Annotated[int, Meta(ge=0)]
-_Tokens = Annotated[int, Meta(ge=0, le=200_000)]
+_Tokens = Annotated[int, Meta(ge=0, le=1_000_000)]
+_MOST_ORDERED = 50_000  # tokens one request may order for itself
 _Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
@@ -148,6 +149,8 @@ def parse_order(text: str) -> Order:
             raise ValueError(f"found {text!r} without a fault's kind, expected one of {', '.join(FaultKind)}")
     except msgspec.ValidationError as error:
         raise ValueError(f"{text!r}: {error}") from None
+    if (checked.output_tokens or 0) > _MOST_ORDERED or (fault is not None and (fault.output_tokens or 0) > _MOST_ORDERED):
+        raise ValueError(f"output_tokens: found {settings['output_tokens']}, expected at most {_MOST_ORDERED} in an order")
     return Order(fault, {name: getattr(checked, name) for name in pace})
 
 

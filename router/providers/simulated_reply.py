@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_request import Ask, FunctionTool
+from router.providers.simulated_request import Ask, BadRequest, FunctionTool
 from router.providers.simulated_schema import SchemaInstance
 from router.providers.simulated_text import Draws, keywords, tokenize, write
 
 _NATURAL = (24, 49)  # a text has at least 24 tokens and ends with the sentence that passes 24 to 72
 _QUOTED = 80
+_MOST_TOKENS = 50_000  # of several choices together
 _NAME_PART = re.compile(r"[A-Z]?[a-z]{3,}")
 _VERB_LIST = "get set find search fetch list call run query lookup look make create the and for with tool"
 _VERBS = frozenset(_VERB_LIST.split())
@@ -65,7 +66,9 @@ def count(asks: Iterable[Ask], replies: Iterable[Reply]) -> Count:
 
 
 def compose(ask: Ask, seed: int, output_tokens: int | None) -> tuple[Reply, ...]:
-    """One Reply per choice. `output_tokens`: a text has exactly so many before stop and cap are applied."""
+    """One Reply per choice. `output_tokens`: a text has exactly so many before stop and cap are applied. Raises BadRequest."""
+    if ask.n > 1 and ask.n * (output_tokens or 0) > _MOST_TOKENS:
+        raise BadRequest(f"Too many choices: n x {output_tokens} tokens is over {_MOST_TOKENS}.", "n", "integer_above_max_value")
     return tuple(_reply(ask, Draws(seed, ask.key.hex(), index), output_tokens) for index in range(ask.n))
 
 

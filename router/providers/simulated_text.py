@@ -18,30 +18,31 @@ _STOPWORD_LIST = """
     they this those through too under until use very was way were what when where which while who why will with would
     write you your give show explain describe return answer question"""
 _STOPWORDS = frozenset(_STOPWORD_LIST.split())
+# The words stand where they are objects, so that a plural fits as well.
 _OPENINGS = (
     "Here is a short answer about {a}.",
-    "The short version: {a} comes first, and {b} follows from it.",
+    "The short version: begin with {a}, then turn to {b}.",
     "Let me take {a} and {b} one after the other.",
     "That is a good question about {a}.",
-    "In a few words, {a} depends on {b}.",
+    "In a few words, it all comes down to {a} and {b}.",
     "Thanks for the details on {a}; this is how I read them.",
 )
 _SENTENCES = (
-    "The key point is that {a} rarely works without {b}.",
+    "The key point is not to think of {a} without {b}.",
     "In practice, most people begin with {a} and add {b} later.",
     "A simple example makes this clearer: think of {a} as a small part of {b}.",
-    "It helps to write {a} down before changing anything else.",
+    "It helps to write down what you know about {a} before changing anything else.",
     "There are two common mistakes: ignoring {a}, and expecting too much of {b}.",
-    "If {a} is not available, {b} is usually a fair substitute.",
-    "The cost of {a} is small compared with what {b} gives back.",
-    "You can check this by looking at {a} over a few days.",
-    "Both {a} and {b} matter, but not at the same time.",
-    "As a rule of thumb, keep {a} as simple as you can.",
+    "If you cannot rely on {a}, look at {b} first.",
+    "The effort spent on {a} is small compared with what you gain for {b}.",
+    "You can check this by watching {a} over a few days.",
+    "It is worth looking at both {a} and {b}, but not at the same time.",
+    "As a rule of thumb, keep everything around {a} as simple as you can.",
     "Nothing here is special to {a}; the same holds for {b}.",
     "The details differ from case to case, so treat {a} with some care.",
-    "When in doubt, ask how {a} would look without {b}.",
-    "Over time {a} tends to become easier, because {b} is already in place.",
-    "This is also why {a} is often mentioned together with {b}.",
+    "When in doubt, ask what would change for {a} without {b}.",
+    "Over time this becomes easier, because you already know about {b}.",
+    "This is also why people often mention {a} together with {b}.",
     "A good next step is to compare {a} with what you already have.",
 )
 _FALLBACK_WORDS = ("the request", "the result", "the context", "the first step", "the plan", "the details")

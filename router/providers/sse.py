@@ -113,6 +113,9 @@ def frames(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
     name = b""
     data: list[bytes] = []
+    if block.startswith(b"data: ") and block.find(b"\n") == len(block) - 2 and block.endswith(b"\n") and b"\r" not in block:
+        yield b"", block[6:-2]
+        return
     block = block.removeprefix(_BOM)
     for line in _LINE_END.split(block) if b"\r" in block else block.split(b"\n"):
         if not line:

@@ -180,9 +180,9 @@ class _Answer:
                 raise TransportFailure(late) from None
             raise failure_of(error, FailureKind.TOTAL_TIMEOUT) from None
         self._waiting = None
-        if chunk:
+        if not chunk or not self._has_body:
+            # At the end nothing is awaited any more; at the first byte `idle`, which may be shorter, takes over.
             self._has_body = True
-        else:
             self._disarm()
         return chunk
 

@@ -1,8 +1,7 @@
 """A provider's usage object, in any of the shapes seen in the OpenAI family, as our `Usage`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -18,7 +17,40 @@ _OUTPUT_PARTS = ("completion_tokens_details", "output_tokens_details")
 # Where the same count is found outside the details: DeepSeek; Mistral; Together and Moonshot; Databricks.
 _CACHED = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cache_read_input_tokens")
 
-_DECODE = msgspec.json.Decoder(dict[str, object]).decode
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] | None
+
+
+class _Parts(msgspec.Struct):
+    cached_tokens: _Count = None
+    cache_write_tokens: _Count = None
+    audio_tokens: _Count = None
+    reasoning_tokens: _Count = None
+
+
+class _Sound(msgspec.Struct):
+    """The names nearly every answer uses, with nothing odd in them: read in a quarter of the time."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    input_tokens: _Count = None
+    output_tokens: _Count = None
+    total_tokens: _Count = None
+    prompt_tokens_details: _Parts | None = None
+    completion_tokens_details: _Parts | None = None
+    input_tokens_details: _Parts | None = None
+    output_tokens_details: _Parts | None = None
+    prompt_cache_hit_tokens: _Count = None
+    num_cached_tokens: _Count = None
+    cached_tokens: _Count = None
+    cache_read_input_tokens: _Count = None
+    cache_creation_input_tokens: _Count = None
+    reasoning_tokens: _Count = None
+    audio_prompt_tokens: _Count = None
+
+
+_NO_PARTS = _Parts()
+_SOUND = msgspec.json.Decoder(_Sound)
+_ANY = msgspec.json.Decoder(dict[str, object])
 
 
 class Counts(NamedTuple):
@@ -97,11 +129,37 @@ def _completed(counts: Counts, *, has_output: bool) -> tuple[int | None, int | N
 
 def counts_of(usage: bytes | msgspec.Raw) -> Counts | None:
     """Read a usage object from its JSON bytes; None if it is null, absent, no object, or holds no count at all."""
-    try:
-        found = _DECODE(usage) if usage else None
-    except (msgspec.MsgspecError, RecursionError):
+    if not usage:
         return None
-    if not found:
+    try:
+        return _sound_counts(_SOUND.decode(usage))
+    except (msgspec.MsgspecError, RecursionError):
+        return _odd_counts(usage)
+
+
+def _sound_counts(found: _Sound) -> Counts | None:
+    into = found.prompt_tokens_details or found.input_tokens_details or _NO_PARTS
+    out = found.completion_tokens_details or found.output_tokens_details or _NO_PARTS
+    cached = _later(found.cache_read_input_tokens, found.cached_tokens)
+    cached = _later(_later(cached, found.num_cached_tokens), found.prompt_cache_hit_tokens)
+    counts = Counts(
+        _later(found.input_tokens, found.prompt_tokens),
+        _later(found.output_tokens, found.completion_tokens),
+        found.total_tokens,
+        _later(cached, into.cached_tokens),
+        _later(found.cache_creation_input_tokens, into.cache_write_tokens),
+        _later(found.reasoning_tokens, out.reasoning_tokens),
+        _later(found.audio_prompt_tokens, into.audio_tokens),
+        out.audio_tokens,
+    )
+    return None if counts.input is None and counts.output is None and counts.total is None else counts
+
+
+def _odd_counts(usage: bytes | msgspec.Raw) -> Counts | None:
+    """The slow reading, for an object with a count that is no count: it is clamped, the rest is kept."""
+    try:
+        found = _ANY.decode(usage)
+    except (msgspec.MsgspecError, RecursionError):
         return None
     into, out = _part(found, _INPUT_PARTS), _part(found, _OUTPUT_PARTS)
     read = _Reader()
@@ -122,7 +180,7 @@ def counts_of(usage: bytes | msgspec.Raw) -> Counts | None:
 
 def with_output(usage: Usage, estimate: Callable[[], int]) -> Usage:
     """`usage`, with the estimate in place of an output that the provider left unknown."""
-    return replace(usage, output_tokens=estimate()) if usage.estimated else usage
+    return msgspec.structs.replace(usage, output_tokens=estimate()) if usage.estimated else usage
 
 
 def _part(found: Mapping[str, object], names: tuple[str, str]) -> Mapping[str, object]:

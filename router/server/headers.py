@@ -11,9 +11,10 @@ from router.domain.limits import Allowance
 from router.domain.usage import usd_text
 from router.gateway.answer import Answer
 from router.gateway.settle import Case
+from router.providers.registry import TRAVELS_UP
 
-TRAVEL_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
 MAX_TAGS = 16
+SERVER = "routerd"
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^,\x00-\x1f\x7f]{0,128}")
 
 Incoming = CIMultiDictProxy[str]
@@ -21,7 +22,7 @@ Incoming = CIMultiDictProxy[str]
 
 def forwarded(headers: Incoming) -> dict[str, str]:
     """The caller's headers that a provider may see."""
-    return {name: headers[name] for name in TRAVEL_UP if name in headers}
+    return {name: headers[name] for name in TRAVELS_UP if name in headers}
 
 
 def presented_key(headers: Incoming) -> str | None:
@@ -79,13 +80,13 @@ def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
         "X-Router-Attempts": str(answer.attempts),
         "X-Router-Decision": case.id,
         "Content-Type": answer.content_type,
+        "Server": SERVER,
     }
     if answer.upstream_request_id:
         headers["X-Router-Upstream-Request-Id"] = answer.upstream_request_id
     if answer.cost is not None:
         headers["X-Cost-USD"] = usd_text(answer.cost)
-    for name, value in answer.passed.items():
-        headers[name] = value
+    headers.update(answer.passed)
     headers.update(limit_headers(case.reservation.allowance))
     if explain:
         headers["X-Router-Explain"] = explained(case)

@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator
 
 from aiohttp import StreamReader, web
 
-from router.domain.errors import BodyTooLarge, GatewayError, InvalidRequest, RequestTimeout, ScopeMissing, UnsupportedMediaType
+from router.domain.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InvalidRequest,
+    RequestTimeout,
+    ScopeMissing,
+    UnsupportedMediaType,
+)
 from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
 from router.gateway.answer import Answer
 from router.gateway.pipeline import Opening
@@ -20,8 +27,8 @@ from router.server.headers import (
     tier_of,
     timeout_of,
 )
-from router.server.notes import NOTES, Notes
-from router.server.state import SERVING, Serving
+from router.server.notes import Notes
+from router.server.state import Serving
 from router.server.streaming import EventStream
 
 BODY_TIMEOUT_S = 30.0
@@ -32,18 +39,18 @@ _JSON_TYPES = frozenset({"application/json", "application/octet-stream", "text/p
 class Inference:
     """The handler of one API's route."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, serving: Serving, api: Api) -> None:
+        self._serving = serving
         self._api = api
+        self._scope = API_SCOPE[api]
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        serving = request.app[SERVING]
-        notes = request[NOTES]
+    async def handle(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
+        serving = self._serving
         generation = serving.current
         snapshot = generation.snapshot
         principal = notes.principal = await serving.authenticator.authenticate(snapshot, presented_key(request.headers))
-        scope = API_SCOPE[self._api]
-        if not principal.has_scope(scope):
-            raise ScopeMissing(f"this key lacks the scope {scope.value!r}")
+        if not principal.has_scope(self._scope):
+            raise ScopeMissing(f"this key lacks the scope {self._scope.value!r}")
         headers = request.headers
         caller = Caller(notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
         body = await read_body(request, snapshot.server.body_limit)
@@ -52,12 +59,12 @@ class Inference:
         started: web.StreamResponse | None = None
         try:
             async with opening as answer:
-                out = self._headers(request, serving, answer)
+                out = self._headers(request, answer)
                 if answer.frames is None:
                     return web.Response(status=answer.status, body=answer.body, headers=out)
                 started = web.StreamResponse(status=answer.status, headers=out)
                 await started.prepare(request)
-                await self._relay(serving, started, request, answer.frames)
+                await self._relay(started, request, answer.frames)
                 return started
         except GatewayError as error:
             if started is not None:
@@ -70,16 +77,17 @@ class Inference:
                 raise
             return started
 
-    def _headers(self, request: web.Request, serving: Serving, answer: Answer) -> dict[str, str]:
+    def _headers(self, request: web.BaseRequest, answer: Answer) -> dict[str, str]:
         headers = answer_headers(answer, explain=request.headers.get("x-router-explain") == "1")
-        origins = serving.current.snapshot.server.cors_origins
+        origins = self._serving.current.snapshot.server.cors_origins
         if origins:
             headers.update(cors_headers(request.headers.get("Origin"), origins))
         return headers
 
     async def _relay(
-        self, serving: Serving, response: web.StreamResponse, request: web.Request, frames: AsyncIterator[bytes]
+        self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]
     ) -> None:
+        serving = self._serving
         stall = serving.current.snapshot.server.write_stall_s
         stream = EventStream(response, request, self._api, tasks=serving.tasks, write_stall_s=stall)
         serving.streams.add(stream)
@@ -89,7 +97,7 @@ class Inference:
             serving.streams.discard(stream)
 
 
-async def read_body(request: web.Request, limit: int) -> bytes:
+async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     """The whole body, at most `limit` bytes, within 30 s. Raises BodyTooLarge, RequestTimeout, UnsupportedMediaType."""
     headers = request.headers
     encoding = headers.get("Content-Encoding")

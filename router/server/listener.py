@@ -2,11 +2,14 @@
 
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import http_parser, web
 
 from router.config.snapshot import ServerSettings
+
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 MAX_HEADERS = 128
 MAX_FIELD_BYTES = 16 * 2**10
@@ -26,16 +29,16 @@ def require_c_parser() -> None:
 
 
 class Listener:
-    """Accepts connections for an application until `close`.
+    """Accepts connections and hands their requests to `handle` until `close`.
 
     Corrected defaults: a handler is cancelled when its caller leaves; idle connections end after `keep_alive` instead of
     an hour; a body is never decompressed; headers are bounded.
     """
 
-    def __init__(self, app: web.Application, settings: ServerSettings) -> None:
+    def __init__(self, handle: Handle, settings: ServerSettings) -> None:
         self._settings = settings
-        self._runner = web.AppRunner(
-            app,
+        server = web.Server(
+            handle,
             access_log=None,
             handler_cancellation=True,
             keepalive_timeout=settings.keep_alive_s,
@@ -43,8 +46,8 @@ class Listener:
             max_field_size=MAX_FIELD_BYTES,
             auto_decompress=False,
             lingering_time=2.0,
-            shutdown_timeout=0.0,
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
         self._tls: ssl.SSLContext | None = None
         self._tls_seen: tuple[float, ...] = ()
 

@@ -5,65 +5,65 @@ from collections.abc import Iterable
 import msgspec
 from aiohttp import web
 
-from router.config.snapshot import Snapshot
 from router.domain.errors import InvalidApiKey, ModelNotFound, ScopeMissing
 from router.domain.identity import Principal, Scope
 from router.domain.routes import Alias
 from router.domain.usage import NanoUSD, Price, usd_text
 from router.gateway.plan import find_alias
 from router.server.headers import presented_key
-from router.server.notes import NOTES
-from router.server.state import SERVING
+from router.server.notes import Notes
+from router.server.state import Serving
 
 _CREATED = 1_735_689_600
 _CREATED_TEXT = "2025-01-01T00:00:00Z"
 
 
-async def list_models(request: web.Request) -> web.Response:
-    """Without a key only where `server.public_models` is set, and then names only."""
-    principal = await _reader(request)
-    snapshot = request.app[SERVING].current.snapshot
-    visible = [a for a in snapshot.aliases.values() if principal is None or principal.may_use(a.name)]
-    if "anthropic-version" in request.headers:
-        return _json(
-            {
-                "data": [_anthropic_model(a) for a in visible],
-                "has_more": False,
-                "first_id": visible[0].name if visible else None,
-                "last_id": visible[-1].name if visible else None,
-            }
-        )
-    return _json({"object": "list", "data": [_openai_model(a.name, a, principal) for a in visible]})
+class Models:
+    """Handlers of `/v1/models` and `/v1/models/{id}`."""
 
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
 
-async def one_model(request: web.Request) -> web.Response:
-    """One alias by name; a wildcard's names are answered too."""
-    principal = await _reader(request)
-    name = request.match_info["id"]
-    alias = find_alias(request.app[SERVING].current.snapshot, name)
-    if alias is None or (principal is not None and not principal.may_use(name)):
-        raise ModelNotFound(f"the model {name[:256]!r} does not exist or this key may not use it", param="model")
-    if "anthropic-version" in request.headers:
-        return _json(_anthropic_model(alias))
-    return _json(_openai_model(name, alias, principal))
+    async def list(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        """Without a key only where `server.public_models` is set, and then names only."""
+        principal = await self._reader(request, notes)
+        snapshot = self._serving.current.snapshot
+        visible = [a for a in snapshot.aliases.values() if principal is None or principal.may_use(a.name)]
+        if "anthropic-version" in request.headers:
+            return _json(
+                {
+                    "data": [_anthropic_model(a) for a in visible],
+                    "has_more": False,
+                    "first_id": visible[0].name if visible else None,
+                    "last_id": visible[-1].name if visible else None,
+                }
+            )
+        return _json({"object": "list", "data": [_openai_model(a.name, a, principal) for a in visible]})
 
+    async def one(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        """One alias by name; a wildcard's names are answered too."""
+        principal = await self._reader(request, notes)
+        name = notes.rest
+        alias = find_alias(self._serving.current.snapshot, name)
+        if alias is None or (principal is not None and not principal.may_use(name)):
+            raise ModelNotFound(f"the model {name[:256]!r} does not exist or this key may not use it", param="model")
+        if "anthropic-version" in request.headers:
+            return _json(_anthropic_model(alias))
+        return _json(_openai_model(name, alias, principal))
 
-async def _reader(request: web.Request) -> Principal | None:
-    serving = request.app[SERVING]
-    snapshot: Snapshot = serving.current.snapshot
-    presented = presented_key(request.headers)
-    if presented is None and snapshot.server.public_models:
-        return None
-    try:
-        principal = await serving.authenticator.authenticate(snapshot, presented)
-    except InvalidApiKey:
-        if snapshot.server.public_models:
-            return None
-        raise
-    request[NOTES].principal = principal
-    if not principal.has_scope(Scope.MODELS):
-        raise ScopeMissing("this key lacks the scope 'models'")
-    return principal
+    async def _reader(self, request: web.BaseRequest, notes: Notes) -> Principal | None:
+        snapshot = self._serving.current.snapshot
+        presented = presented_key(request.headers)
+        try:
+            principal = await self._serving.authenticator.authenticate(snapshot, presented)
+        except InvalidApiKey:
+            if snapshot.server.public_models:
+                return None
+            raise
+        notes.principal = principal
+        if not principal.has_scope(Scope.MODELS):
+            raise ScopeMissing("this key lacks the scope 'models'")
+        return principal
 
 
 def _openai_model(name: str, alias: Alias, principal: Principal | None) -> dict[str, object]:

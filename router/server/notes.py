@@ -1,22 +1,25 @@
 """What is known about one HTTP request while it is handled; the edge reads it when the answer is an error."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from aiohttp import web
+import msgspec
 
 from router.domain.identity import Principal
 
+_NOTHING: Mapping[str, str] = {}
 
-@dataclass(slots=True)
-class Notes:
-    """`receipt` are headers that even an error answer carries; `is_settled`: the ledger has it, no refusal to observe."""
+
+class Notes(msgspec.Struct):
+    """`route` is the table's name for the path, never the path itself: a label that callers cannot invent.
+
+    `rest` is what a prefix route leaves of the path. `receipt` are headers that even an error answer carries;
+    `is_settled`: the ledger has the request, so there is no refusal to observe.
+    """
 
     request_id: str
+    route: str = "unknown"
+    rest: str = ""
     principal: Principal | None = None
     alias: str = ""
-    receipt: Mapping[str, str] = field(default_factory=dict)
+    receipt: Mapping[str, str] = _NOTHING
     is_settled: bool = False
-
-
-NOTES: web.RequestKey[Notes] = web.RequestKey("notes", Notes)

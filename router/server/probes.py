@@ -10,47 +10,50 @@ from aiohttp import web
 from router.domain.errors import NotFound
 from router.domain.ports import Clock, Pinger
 from router.server.headers import presented_key
-from router.server.state import SERVING
+from router.server.notes import Notes
+from router.server.state import Serving
 
 PING_TIMEOUT_S = 1.0
 
 
-async def front_door(request: web.Request) -> web.Response:
-    return _json(200, {"name": "routerd", "status": "ok", "api": "/v1"})
+class Probing:
+    """Handlers of the operators' routes."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+
+    async def front_door(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        return _json(200, {"name": "routerd", "status": "ok", "api": "/v1"})
+
+    async def health(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        """Alive: always 200 while this answers at all; each dependency's state beside it, never slower than a second."""
+        serving = self._serving
+        checks = await asyncio.gather(*(_check(p, serving.clock) for p in serving.pingers))
+        named = {p.name: check for p, check in zip(serving.pingers, checks, strict=True)}
+        is_well = all(check["status"] == "ok" for check in checks)
+        return _json(200, {"status": "ok" if is_well else "degraded", "checks": named})
+
+    async def ready(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        """Can serve: 503 with the reasons while it cannot; `notes` are worth knowing but no reason to be taken out."""
+        serving = self._serving
+        reasons = sorted(serving.reasons)
+        if not serving.gateway.world.ledger.accepting():
+            reasons.append("storage: usage cannot be recorded")
+        body = {"status": "ready" if not reasons else "not_ready", "reasons": reasons, "notes": dict(serving.notes)}
+        return _json(503 if reasons else 200, body)
+
+    async def metrics(self, request: web.BaseRequest, notes: Notes) -> web.Response:
+        """Prometheus text for loopback or for the bearer of `observability.metrics_token`; for others there is no such route."""
+        snapshot = self._serving.current.snapshot
+        token, sent = snapshot.metrics_token, presented_key(request.headers)
+        is_known = bool(token) and sent is not None and compare_digest(sent.encode(), token.encode())
+        if not snapshot.has_metrics or not (is_known or _is_loopback(request)):
+            raise NotFound("there is no route GET /metrics")
+        text = await asyncio.get_running_loop().run_in_executor(None, self._serving.render_metrics)
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
-async def health(request: web.Request) -> web.Response:
-    """Alive: always 200 while this answers at all; each dependency's state beside it, never slower than a second."""
-    serving = request.app[SERVING]
-    checks = await asyncio.gather(*(_check(p, serving.clock) for p in serving.pingers))
-    named = {p.name: check for p, check in zip(serving.pingers, checks, strict=True)}
-    is_well = all(check["status"] == "ok" for check in checks)
-    return _json(200, {"status": "ok" if is_well else "degraded", "checks": named})
-
-
-async def ready(request: web.Request) -> web.Response:
-    """Can serve: 503 with the reasons while it cannot; `notes` are worth knowing but no reason to be taken out."""
-    serving = request.app[SERVING]
-    reasons = sorted(serving.reasons)
-    if not serving.gateway.world.ledger.accepting():
-        reasons.append("storage: usage cannot be recorded")
-    body = {"status": "ready" if not reasons else "not_ready", "reasons": reasons, "notes": dict(serving.notes)}
-    return _json(503 if reasons else 200, body)
-
-
-async def metrics(request: web.Request) -> web.Response:
-    """Prometheus text for loopback or for the bearer of `observability.metrics_token`; for others there is no such route."""
-    serving = request.app[SERVING]
-    snapshot = serving.current.snapshot
-    token, sent = snapshot.metrics_token, presented_key(request.headers)
-    is_known = bool(token) and sent is not None and compare_digest(sent.encode(), token.encode())
-    if not snapshot.has_metrics or not (is_known or _is_loopback(request)):
-        raise NotFound("there is no route GET /metrics")
-    text = await asyncio.get_running_loop().run_in_executor(None, serving.render_metrics)
-    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-def _is_loopback(request: web.Request) -> bool:
+def _is_loopback(request: web.BaseRequest) -> bool:
     """The peer itself, and nobody behind a proxy on this machine."""
     if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
         return False

@@ -1,35 +1,69 @@
-"""The URL table of the data plane and the operators' routes: one list."""
+"""The URL table: one list of the data plane's and the operators' routes, and how a path is found in it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 
 from router.domain.errors import NotSupported
 from router.domain.requests import Api
 from router.server.inference import Inference
-from router.server.middleware import edge
-from router.server.models import list_models, one_model
-from router.server.probes import front_door, health, metrics, ready
-from router.server.state import SERVING, Serving
+from router.server.models import Models
+from router.server.notes import Notes
+from router.server.probes import Probing
+from router.server.state import Serving
+
+Handler = Callable[[web.BaseRequest, Notes], Awaitable[web.StreamResponse]]
 
 REFUSED_BY_NAME = (
-    ("POST", "/v1/messages"),
-    ("POST", "/v1/messages/count_tokens"),
-    ("POST", "/v1/rerank"),
-    ("POST", "/v1/images/{kind}"),
-    ("POST", "/v1/audio/{kind}"),
-    ("*", "/v1/files{rest:.*}"),
-    ("*", "/v1/batches{rest:.*}"),
-    ("*", "/v1/responses/{rest:.+}"),
-    ("*", "/v1/realtime{rest:.*}"),
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/rerank",
+    "/v1/images/*",
+    "/v1/audio/*",
+    "/v1/files",
+    "/v1/files/*",
+    "/v1/batches",
+    "/v1/batches/*",
+    "/v1/responses/*",
+    "/v1/realtime",
+    "/v1/realtime/*",
 )
 """Documented APIs this version does not serve: 501 with their name, so that nobody debugs a 404."""
 
 
-async def not_supported(request: web.Request) -> web.StreamResponse:
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`prefix` is what stands before a `*` in `name`, "" for an exact path. `is_open`: answered while draining, and
+    outside the limit of addresses."""
+
+    name: str
+    handlers: Mapping[str, Handler]
+    prefix: str = ""
+    is_open: bool = False
+
+
+class RouteTable:
+    """Exact paths first, then the longest prefix. `/openai/v1/...` is `/v1/...`: some clients' base URL ends there."""
+
+    def __init__(self, routes: list[Route]) -> None:
+        self._exact = {route.name: route for route in routes if not route.prefix}
+        self._exact |= {f"/openai{name}": route for name, route in self._exact.items() if name.startswith("/v1/")}
+        self._prefixes = sorted((r for r in routes if r.prefix), key=lambda r: -len(r.prefix))
+
+    def find(self, path: str) -> Route | None:
+        """The route of a decoded path, None if there is none."""
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        return next((r for r in self._prefixes if path.startswith((r.prefix, "/openai" + r.prefix))), None)
+
+
+async def not_supported(request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
     raise NotSupported(f"{request.method} {request.path[:200]} is not served by this version of routerd")
 
 
-def data_plane() -> list[web.RouteDef]:
-    """Routes under /v1, each also under /openai/v1."""
+def build_table(serving: Serving) -> RouteTable:
     inference = {
         "/v1/chat/completions": Api.CHAT,
         "/v1/completions": Api.COMPLETIONS,
@@ -37,26 +71,28 @@ def data_plane() -> list[web.RouteDef]:
         "/v1/embeddings": Api.EMBEDDINGS,
         "/v1/moderations": Api.MODERATIONS,
     }
-    routes = [web.post(path, Inference(api).handle) for path, api in inference.items()]
-    routes += [web.get("/v1/models", list_models), web.get("/v1/models/{id:.+}", one_model)]
-    routes += [web.route(method, path, not_supported) for method, path in REFUSED_BY_NAME]
-    return routes + [web.route(r.method, "/openai" + r.path, r.handler, **r.kwargs) for r in routes]
+    models, probing = Models(serving), Probing(serving)
+    operators = {
+        "/": probing.front_door,
+        "/healthz": probing.health,
+        "/health": probing.health,
+        "/readyz": probing.ready,
+        "/metrics": probing.metrics,
+    }
+    return RouteTable(
+        [
+            *(Route(path, {"POST": Inference(serving, api).handle}) for path, api in inference.items()),
+            Route("/v1/models", _read(models.list)),
+            Route("/v1/models/*", _read(models.one), prefix="/v1/models/"),
+            *(Route(name, {"*": not_supported}, prefix=_prefix(name)) for name in REFUSED_BY_NAME),
+            *(Route(path, _read(handler), is_open=True) for path, handler in operators.items()),
+        ]
+    )
 
 
-def operators() -> list[web.RouteDef]:
-    return [
-        web.get("/", front_door),
-        web.get("/healthz", health),
-        web.get("/health", health),
-        web.get("/readyz", ready),
-        web.get("/metrics", metrics),
-    ]
+def _read(handler: Handler) -> Mapping[str, Handler]:
+    return {"GET": handler, "HEAD": handler}
 
 
-def build_app(serving: Serving) -> web.Application:
-    """The one application. Bodies are bounded where they are read, by the snapshot in force."""
-    app = web.Application(middlewares=[edge], client_max_size=0)
-    app[SERVING] = serving
-    app.add_routes(operators())
-    app.add_routes(data_plane())
-    return app
+def _prefix(name: str) -> str:
+    return name[:-1] if name.endswith("*") else ""

@@ -208,7 +208,7 @@ class SimulateServer:
 
 
 def _request(*args: Any) -> web.BaseRequest:
-    return web.BaseRequest(*args, client_max_size=_BODY_LIMIT)
+    return web.BaseRequest(*args, asyncio.get_running_loop(), client_max_size=_BODY_LIMIT)
 
 
 def _masked(name: str, value: str) -> str:

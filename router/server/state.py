@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from aiohttp import web
-
 from router.domain.ports import AddressLimiter, Clock, Ids, Observer, Pinger, Tasks
 from router.gateway.authenticate import Authenticator
 from router.gateway.generation import Generation
@@ -32,5 +30,3 @@ class Serving:
     inflight: int = 0
     streams: set[EventStream] = field(default_factory=set)
 
-
-SERVING: web.AppKey[Serving] = web.AppKey("serving", Serving)

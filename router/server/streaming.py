@@ -31,7 +31,7 @@ class EventStream:
     """
 
     def __init__(
-        self, response: web.StreamResponse, request: web.Request, api: Api, *, tasks: Tasks, write_stall_s: float
+        self, response: web.StreamResponse, request: web.BaseRequest, api: Api, *, tasks: Tasks, write_stall_s: float
     ) -> None:
         self._response = response
         self._request = request

@@ -1,8 +1,9 @@
 """One ledger entry as rows of `requests`, `attempts` and `tags`, and back."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
 from typing import Any
+
+from msgspec import structs
 
 from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
@@ -139,22 +140,22 @@ def _usage_of(row: Row) -> Usage:
 
 def storable(entry: LedgerEntry) -> LedgerEntry:
     """`entry` with every value brought to what both engines can store; `suspect` where a number had to change."""
-    attempts = tuple(replace(attempt, **_fitted(attempt)) for attempt in entry.attempts)
+    attempts = tuple(structs.replace(attempt, **_fitted(attempt)) for attempt in entry.attempts)
     tags = dict.fromkeys((_text(name, MAX_TAG), _text(value, MAX_TAG)) for name, value in entry.tags)
-    return replace(entry, **_fitted(entry) | {"attempts": attempts, "tags": tuple(tags)})
+    return structs.replace(entry, **_fitted(entry) | {"attempts": attempts, "tags": tuple(tags)})
 
 
 def _fitted(entry: LedgerEntry | AttemptEntry) -> dict[str, Any]:
     """The fields of `entry` that had to change, with their new values."""
     changes: dict[str, Any] = {}
-    for column in fields(entry):
+    for column in structs.fields(entry):
         value = getattr(entry, column.name)
         fitting = _text(value, MAX_TEXT) if type(value) is str else _number(value) if type(value) is int else value
         if fitting != value:
             changes[column.name] = fitting
     counts: dict[str, Any] = {name: _number(getattr(entry.usage, name)) for name in _COUNTS}
     if "cost" in changes or any(counts[name] != getattr(entry.usage, name) for name in _COUNTS):
-        changes["usage"] = replace(entry.usage, suspect=True, **counts)
+        changes["usage"] = structs.replace(entry.usage, suspect=True, **counts)
     return changes
 
 

@@ -138,7 +138,7 @@ async def status(db: Database, folder: Path | None = None) -> MigrationStatus:
 
 
 async def _known(db: Database, folder: Path | None) -> list[Migration]:
-    return await asyncio.to_thread(read_migrations, folder or migrations_folder(), db.engine)
+    return await asyncio.to_thread(lambda: read_migrations(folder or migrations_folder(), db.engine))
 
 
 async def _applied_if_any(db: Database) -> list[Migration]:

@@ -219,7 +219,11 @@ class PostgresDatabase:
 
 
 async def _connect(dsn: str, settings: dict[str, str]) -> Any:
-    return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
+    if connection.get_server_version().major >= 14:
+        # Without it the server works on for a client that was killed, and holds the lock meanwhile.
+        await connection.execute("SET client_connection_check_interval = '1s'")
+    return connection
 
 
 async def _close(connection: Any) -> None:

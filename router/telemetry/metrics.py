@@ -126,7 +126,7 @@ class Metrics(Collector):
         yield from self._collect_process()
         for name, documentation, read in tuple(self._readings):
             make = counter if name.endswith("_total") else gauge
-            yield make(name, documentation, (), [((), float(read()))])
+            yield make(name, documentation, (), _now(read))
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: without it the registry would collect once just to learn names."""
@@ -159,6 +159,14 @@ class Metrics(Collector):
         yield histogram("routerd_ledger_flush_seconds", "Ledger writes.", (), [((), self._ledger_flushes)])
         yield histogram("routerd_event_loop_lag_seconds", "How late the event loop was.", (), [((), self._loop_lag)])
         yield counter("routerd_internal_failures_total", "Errors of the daemon itself.", (), [((), self._failures)])
+
+
+def _now(read: Reading) -> list[tuple[Labels, float]]:
+    """The value, or none where it cannot be read: one bad reading must not cost the operator all the others."""
+    try:
+        return [((), float(read()))]
+    except Exception:  # noqa: BLE001  a reading is a stranger's code
+        return []
 
 
 def _single(name: str, documentation: str, value: float) -> Metric:

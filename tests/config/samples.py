@@ -14,6 +14,9 @@ model_catalog:
     targets: [{provider: demo}]
 """
 
+DEMO = "providers: {demo: {type: simulated}, other: {type: simulated}}\n"
+ONE_ALIAS = "model_catalog: [{alias: a, targets: [{provider: demo}]}]\n"
+
 SECRETS = {
     "ROUTER_SECRET": "canary-server-secret-0123456789abcdef",
     "OPENAI_API_KEY": "canary-openai",
@@ -93,6 +96,11 @@ auth:          {mode: keys}
 encryption:    {master_key: "${ROUTER_MASTER_KEY:-}"}
 retention:     {log: metadata, metadata_days: 30, zero_retention: false}
 """
+
+
+def catalog(*aliases: str) -> str:
+    """A file with two simulated providers, `demo` and `other`, and these aliases."""
+    return DEMO + "model_catalog:\n" + "".join(f"  - {alias}\n" for alias in aliases)
 
 
 def write(folder: Path, text: str | bytes, name: str = "router.yaml") -> Path:

@@ -28,8 +28,7 @@ from tests.config.samples import MINIMAL, only, problems
     ],
 )
 def test_a_broken_file_is_refused_with_its_place(tmp_path: Path, text: str | bytes, line: int, found: str) -> None:
-    first = problems(tmp_path, text)[0]
-    assert (first.line, found in first.found) == (line, True), first.render()
+    assert any(p.line == line and found in p.found for p in problems(tmp_path, text))
 
 
 def test_a_key_given_twice_names_both_lines(tmp_path: Path) -> None:
@@ -46,7 +45,7 @@ def test_several_ambiguities_are_reported_together_with_mistakes_of_the_schema(t
 def test_an_alias_bomb_is_refused_before_it_grows(tmp_path: Path) -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{b}: &{b} [{', '.join(['*' + a] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
-    assert problems(tmp_path, "\n".join(lines))[0].found == "a YAML anchor (&name)"
+    assert {"a YAML anchor (&name)", "a YAML alias (*name)"} <= {p.found for p in problems(tmp_path, "\n".join(lines))}
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:

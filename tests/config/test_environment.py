@@ -127,7 +127,13 @@ def test_port_listens_everywhere_unless_the_listener_is_named(tmp_path: Path) ->
 
 
 def test_an_unknown_router_variable_is_a_warning(tmp_path: Path) -> None:
-    environ = {"ROUTER_SERVICE_HOST": "10.0.0.1", "ROUTER_CONFIG_FILE": "x", "ROUTER_DBURL": "y", "ROUTER_X": "z", "HOME": "/"}
+    environ = {
+        "ROUTER_SERVICE_HOST": "10.0.0.1",
+        "ROUTER_CONFIG_FILE": "x",
+        "ROUTER_DBURL": "y",
+        "ROUTER_X": "z",
+        "HOME": "/",
+    }
     result = loaded(tmp_path, MINIMAL + "observability: {metrics_token: '${ROUTER_X}'}", environ)
     assert len(result.warnings) == 2
     assert 'ROUTER_DBURL: names no key of the configuration; ignored. Did you mean "ROUTER_DB_URL"?' in result.warnings[0]

@@ -88,7 +88,8 @@ def test_an_error_names_place_key_found_expected_and_the_nearest_name(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"), [("250ms", 0.25), ("5s", 5), ("90m", 5400), ("1h30m", 5400), ("2", 2), ("1.5s", 1.5), ("7d", 604800)]
+    ("written", "seconds"),
+    [("250ms", 0.25), ("5s", 5), ("90m", 5400), ("1h30m", 5400), ("2", 2), ("1.5s", 1.5), ("7d", 604800)],
 )
 def test_durations_are_read_from_their_text(tmp_path: Path, written: str, seconds: float) -> None:
     assert loaded(tmp_path, MINIMAL + f"health: {{cooldown: {written}}}").config.health.cooldown == seconds

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import pytest
 
-from router.domain.limits import UNLIMITED, Limits, LimitRule, LimitScope, Refusal, Resource
+from router.domain.limits import UNLIMITED, LimitRule, Limits, LimitScope, Refusal, Resource
 from router.domain.ports import Limiter, Reservation
 from router.limits.memory import MemoryLimiter
 from tests.gateway.fakes import FakeClock
@@ -43,7 +43,9 @@ def rig(request: pytest.FixtureRequest) -> Rig:
     return RIGS[request.param]()
 
 
-def key(requests: int | None = None, tokens: int | None = None, parallel: int | None = None, *, subject: str = "k") -> LimitRule:
+def key(
+    requests: int | None = None, tokens: int | None = None, parallel: int | None = None, *, subject: str = "k"
+) -> LimitRule:
     return LimitRule(LimitScope.KEY, subject, Limits(requests, tokens, parallel))
 
 

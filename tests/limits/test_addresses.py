@@ -89,7 +89,7 @@ def test_idle_addresses_are_forgotten(clock: FakeClock) -> None:
     for n in range(1000):
         addresses.admit(f"10.0.{n >> 8}.{n & 255}")
     clock.pass_(61)
-    for n in range(300):
+    for _ in range(300):
         addresses.admit("192.0.2.1")
         clock.pass_(0.001)
     assert addresses.addresses == 1

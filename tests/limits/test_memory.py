@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.domain.limits import Limits, LimitRule, LimitScope, Refusal
+from router.domain.limits import LimitRule, Limits, LimitScope, Refusal
 from router.domain.ports import Reservation
 from router.limits.memory import MemoryLimiter
 from tests.gateway.fakes import FakeClock

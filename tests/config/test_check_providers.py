@@ -1,0 +1,76 @@
+"""Providers against the table of types: what each needs and refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.config.samples import only, problems
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "found", "expected"),
+    [
+        ("providers: {p: {}}\n", "providers.p.type", "nothing", "the key type"),
+        ("providers: {p: {type: openai}}\n", "providers.p", "nothing", "api_key"),
+        ("providers: {p: {type: openai, api_key: ''}}\n", "providers.p", "an empty credential", "api_key"),
+        ("providers: {p: {type: openai, api_key: k, api_keys: [{key: l}]}}\n", "providers.p", "both", "one of the two"),
+        ("providers: {p: {type: openai-compatible}}\n", "providers.p", "nothing", "base_url"),
+        ("providers: {p: {type: azure-openai, api_key: k}}\n", "providers.p", "nothing", "endpoint"),
+        ("providers: {p: {type: simulated, base_url: 'http://h'}}\n", "providers.p", "the key base_url", "one of apis"),
+        (
+            "providers: {p: {type: groq, api_key: k, apis: [chat, moderations]}}\n",
+            "providers.p.apis",
+            '"moderations"',
+            "one of chat",
+        ),
+        ("providers: {p: {type: openai-compatible, base_url: 'ftp://h'}}\n", "providers.p.base_url", '"ftp://h"', "http://"),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://u:canary@h'}}\n",
+            "providers.p.base_url",
+            "***",
+            "without user",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', ca_file: nope.pem}}\n",
+            "providers.p.ca_file",
+            "no such file",
+            "PEM",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', headers: {'a b': x}}}\n",
+            "providers.p.headers",
+            "a mapping",
+            "names of HTTP headers",
+        ),
+        (
+            "providers: {p: {type: simulated, simulate: {faults: [{kind: rate_limit}]}}}\n",
+            "providers.p.simulate.faults[0].kind",
+            '"rate_limit"',
+            "rate_limited",
+        ),
+        (
+            (
+                "providers: {p: {type: groq, api_key: k}}\n"
+                "model_catalog: [{alias: a, type: embeddings, targets: [{provider: p}]}]\n"
+            ),
+            "model_catalog[0].targets[0].provider",
+            '"p", which serves chat',
+            "embeddings",
+        ),
+    ],
+)
+def test_a_mistake_is_one_located_error(tmp_path: Path, text: str, key: str, found: str, expected: str) -> None:
+    problem = only(problems(tmp_path, text))
+    assert problem.key == key
+    assert found in problem.found, problem.render()
+    assert expected in problem.expected, problem.render()
+    assert problem.line > 0
+    assert "canary" not in problem.render()
+
+
+def test_an_azure_target_names_its_deployment_only_on_the_dated_route(tmp_path: Path) -> None:
+    text = "providers: {z: {type: azure-openai, endpoint: 'https://h', api_key: k%s}}\n"
+    text += "model_catalog: [{alias: a, targets: [{provider: z, model: m}]}]\n"
+    assert "deployment" in only(problems(tmp_path, text % "")).expected
+    assert problems(tmp_path, text % ", api_version: v1") == ()
+    assert problems(tmp_path, text % ", api_version: preview") == ()

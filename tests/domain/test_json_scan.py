@@ -1,0 +1,81 @@
+"""Spans of top-level members: exact in every spelling, blind to what is nested or quoted."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.json_scan import member_span, top_level_members
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(['"', "\\", '\\"', '{"a":[1]}', "],}", ":", ","]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+NAMES = st.text(max_size=6) | st.sampled_from(["model", 'mo"del', "a:b", "{", "é"])
+
+
+@given(
+    st.dictionaries(NAMES, JSON, max_size=6), st.booleans(), st.sampled_from([(",", ":"), (" , ", "\t:\n"), (",\r\n", ": ")])
+)
+def test_members_are_found_with_their_exact_values(
+    value: dict[str, Any], ascii_only: bool, separators: tuple[str, str]
+) -> None:
+    body = json.dumps(value, ensure_ascii=ascii_only, separators=separators).encode("utf-8")
+    found = list(top_level_members(b" \n" + body + b"\n"))
+    assert [m.name for m in found] == list(value)
+    whole = b" \n" + body + b"\n"
+    for member, expected in zip(found, value.values(), strict=True):
+        assert json.loads(whole[slice(*member.value)]) == expected
+        assert json.loads(whole[slice(*member.key)]) == member.name
+        assert whole[member.value[0] : member.value[1]].strip() == whole[member.value[0] : member.value[1]]
+
+
+def test_duplicates_are_all_yielded() -> None:
+    assert [m.name for m in top_level_members(b'{"a":1,"b":2,"a":3}')] == ["a", "b", "a"]
+
+
+def test_an_escaped_name_is_decoded_and_marked() -> None:
+    (member,) = top_level_members(b'{"mod\\u0065l":1}')
+    assert (member.name, member.escaped) == ("model", True)
+
+
+@pytest.mark.parametrize("body", [b"{}", b" { } "])
+def test_an_empty_object_has_no_members(body: bytes) -> None:
+    assert list(top_level_members(body)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'{"model":"a"}', b'"a"'),
+        (b'{"x":{"model":"in"},"model" : "a\\"b"}', b'"a\\"b"'),
+        (b'{"x":"model","model":"a"}', b'"a"'),
+        (b'{"x":"say \\"model\\": 1","model":"a"}', b'"a"'),
+        (b'{"model":null}', b"null"),
+        (b'{"model":{"deep":[1,2]} }', b'{"deep":[1,2]}'),
+    ],
+)
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_the_span_is_that_of_the_top_level_member(body: bytes, value: bytes, is_plain: bool) -> None:
+    span = member_span(body, "model", is_plain=is_plain)
+    assert span is not None
+    assert body[slice(*span)] == value
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"x":"model"}', b'{"x":{"model":1}}', b'{"x":["model"]}'])
+def test_an_absent_member_has_no_span(body: bytes) -> None:
+    assert member_span(body, "model", is_plain=False) is None
+
+
+def test_a_long_string_is_scanned_without_recursion() -> None:
+    body = b'{"x":"' + b'\\"' * 200_000 + b'","model":"a"}'
+    span = member_span(body, "model", is_plain=False)
+    assert span is not None
+    assert body[slice(*span)] == b'"a"'

@@ -1,0 +1,163 @@
+"""The partial decode: what is acted on is checked and named, everything else travels unread."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.domain.errors import InvalidRequest
+from router.domain.requests import ACTED_ON, Api, ModelRequest, parse_request
+
+
+def parsed(body: bytes) -> ModelRequest:
+    return parse_request(Api.CHAT, body)
+
+
+def test_the_acted_on_fields_are_read_and_the_bytes_kept() -> None:
+    body = b'{"model":"m","stream":true,"max_tokens":7,"n":2,"unknown":{"x":1e999}}'
+    request = parsed(body)
+    assert request.body is body
+    assert (request.fields.model, request.stream, request.output_cap, request.fields.n) == ("m", True, 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "cap"),
+    [
+        (b'{"max_tokens":5}', 5),
+        (b'{"max_completion_tokens":4,"max_tokens":5}', 4),
+        (b'{"max_output_tokens":3}', 3),
+        (b'{"max_tokens":0}', 0),
+        (b'{"max_tokens":null}', None),
+        (b"{}", None),
+    ],
+)
+def test_the_output_cap_is_the_newest_name_given(body: bytes, cap: int | None) -> None:
+    assert parsed(body).output_cap == cap
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (b'{"include_usage":true}', True),
+        (b'{"include_usage" : true,"x":1}', True),
+        (b'{"include_usage":false}', False),
+        (b'{"x":"include_usage"}', False),
+        (b"{}", False),
+        (b"null", False),
+    ],
+)
+def test_usage_is_asked_for_only_by_a_true_include_usage(options: bytes, asked: bool) -> None:
+    assert parsed(b'{"stream_options":' + options + b"}").asked_for_usage is asked
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"[]",
+        b"null",
+        b'"a"',
+        b"{",
+        b'{"a":1,}',
+        b'{"a":NaN}',
+        b"{} {}",
+        b"\xef\xbb\xbf{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="JSON"):
+        parsed(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a":"\xff"}', b'{"\xff":1,"model":"a","x":{"model":1}}', b'{"model":"\xc3"}', b'{"metadata":{"\xff":1}}']
+)
+def test_a_body_that_is_no_utf8_is_refused_wherever_the_byte_stands(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="UTF-8"):
+        parsed(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"model":1}', "model"),
+        (b'{"stream":"yes"}', "stream"),
+        (b'{"max_tokens":-1}', "max_tokens"),
+        (b'{"max_tokens":1.5}', "max_tokens"),
+        (b'{"max_completion_tokens":2147483649}', "max_completion_tokens"),
+        (b'{"max_output_tokens":"9"}', "max_output_tokens"),
+        (b'{"n":100000000000000000000000}', "n"),
+        (b'{"stream_options":[]}', "stream_options"),
+        (b'{"stream_options":true}', "stream_options"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(body: bytes, param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parsed(body)
+    assert caught.value.param == param
+    assert caught.value.message.startswith(param)
+
+
+@pytest.mark.parametrize("name", ACTED_ON)
+def test_a_duplicate_of_an_acted_on_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="twice") as caught:
+        parsed(f'{{"{name}":null,"x":1,"{name}":null}}'.encode())
+    assert caught.value.param == name
+
+
+@pytest.mark.parametrize("name", ACTED_ON)
+@pytest.mark.parametrize("position", [0, -1])
+def test_an_escaped_spelling_of_an_acted_on_name_is_refused(name: str, position: int) -> None:
+    letter = name[position]
+    spelled = name.replace(letter, f"\\u{ord(letter):04x}", 1) if position == 0 else f"{name[:-1]}\\u{ord(letter):04X}"
+    with pytest.raises(InvalidRequest, match="escapes") as caught:
+        parsed(f'{{"{spelled}":null}}'.encode())
+    assert caught.value.param == name
+
+
+def test_equal_names_that_are_nested_or_text_are_no_duplicates() -> None:
+    body = b'{"model":"m","tools":[{"model":1,"max_tokens":2}],"messages":[{"content":"\\u0022model\\u0022 \\"stream\\""}],"x":"model"}'
+    request = parsed(body)
+    span = request.model_span()
+    assert span is not None
+    assert body[slice(*span)] == b'"m"'
+
+
+def test_duplicates_of_what_is_not_acted_on_pass() -> None:
+    assert parsed(b'{"model":"m","seed":1,"seed":2}').fields.model == "m"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*ACTED_ON, "n", "user", "metadata", "messages", "input", "x"]), JSON, max_size=6))
+def test_any_json_object_is_read_or_refused_by_name(value: dict[str, Any]) -> None:
+    try:
+        request = parsed(json.dumps(value).encode())
+    except InvalidRequest as error:
+        assert error.param in value
+    else:
+        assert request.fields.model == value.get("model")
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    try:
+        request = parsed(body)
+    except InvalidRequest:
+        return
+    assert isinstance(json.loads(body), dict)
+    request.model_span()

@@ -1,0 +1,257 @@
+"""Batched ledger writes: in order, nothing lost, nothing unbounded."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from router.domain.errors import StorageUnavailable
+from router.domain.ledger import LedgerEntry
+from router.domain.observations import Failure, LedgerFlushed, LedgerStalled
+from router.jobs.flush import BATCH_DELAY_S, BATCH_ROWS, LedgerFlusher
+from tests.gateway.fakes import CollectingObserver, FakeClock
+from tests.telemetry.entries import entry
+
+
+def numbered(*numbers: int) -> list[LedgerEntry]:
+    return [entry(id=str(n)) for n in numbers]
+
+
+class Store:
+    """Keeps rows in the order they were first written; down for as many writes as `down` says; refuses rows in `poison`."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.batches: list[int] = []
+        self.down = 0
+        self.poison: set[str] = set()
+
+    async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            self.down -= 1
+            raise StorageUnavailable("database is locked")
+        if self.poison & {e.id for e in entries}:
+            raise OverflowError("int too large")
+        self.batches.append(len(entries))
+        self.rows += [e.id for e in entries if e.id not in self.rows]
+
+
+class HangingStore(Store):
+    """Takes rows and never says so, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs = 1
+
+    async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
+        await super().write_requests(entries)
+        if self.hangs:
+            self.hangs -= 1
+            await asyncio.Event().wait()
+
+
+class Waits:
+    """Stands for waiting: notes how long, lets the clock run and other tasks too."""
+
+    def __init__(self, clock: FakeClock, after: Callable[[], None] = lambda: None) -> None:
+        self.clock = clock
+        self.after = after
+        self.asked: list[float] = []
+
+    async def __call__(self, event: asyncio.Event, seconds: float) -> None:
+        self.asked.append(seconds)
+        await asyncio.sleep(0)
+        if not event.is_set():
+            self.clock.pass_(seconds)
+        self.after()
+
+
+class Desk:
+    """A flusher with everything around it."""
+
+    def __init__(self, store: Store | None = None, *, max_rows: int = 20_000, max_bytes: int = 2**26) -> None:
+        self.store = store or Store()
+        self.clock, self.observer = FakeClock(), CollectingObserver()
+        self.waits = Waits(self.clock)
+        self.flusher = LedgerFlusher(
+            self.store, self.observer, self.clock, wait=self.waits, max_rows=max_rows, max_bytes=max_bytes
+        )
+
+    def record(self, *numbers: int) -> None:
+        for one in numbered(*numbers):
+            self.flusher.record(one)
+
+    async def run_until(self, is_done: Callable[[], bool]) -> None:
+        """Run the flusher for as many turns of the loop as it takes, at most a thousand."""
+        task = asyncio.get_running_loop().create_task(self.flusher.run())
+        for _ in range(1000):
+            if is_done():
+                break
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert is_done()
+
+
+async def test_rows_leave_together_after_a_short_wait() -> None:
+    desk = Desk()
+    desk.record(1, 2, 3)
+    await desk.run_until(lambda: desk.flusher.waiting == 0)
+    assert (desk.store.rows, desk.store.batches, desk.waits.asked) == (["1", "2", "3"], [3], [BATCH_DELAY_S])
+    (flushed,) = desk.observer.of(LedgerFlushed)
+    assert (flushed.rows, flushed.waiting) == (3, 0)
+
+
+async def test_an_idle_flusher_does_not_wake_up() -> None:
+    desk = Desk()
+    with pytest.raises(AssertionError):
+        await desk.run_until(lambda: bool(desk.waits.asked))
+    assert desk.store.batches == []
+
+
+async def test_a_full_batch_does_not_wait() -> None:
+    desk = Desk()
+    started = desk.clock.monotonic()
+    desk.record(*range(2 * BATCH_ROWS + 10))
+    await desk.run_until(lambda: desk.flusher.waiting == 0)
+    assert desk.store.batches == [BATCH_ROWS, BATCH_ROWS, 10]
+    assert desk.clock.monotonic() - started == pytest.approx(BATCH_DELAY_S), "only the last ten, which fill no batch, wait"
+
+
+async def test_a_batch_that_fills_up_while_waiting_ends_the_wait() -> None:
+    store, clock = Store(), FakeClock()
+    flusher = LedgerFlusher(store, CollectingObserver(), clock)
+    flusher.record(entry(id="0"))
+    task = asyncio.get_running_loop().create_task(flusher.run())
+    await asyncio.sleep(0)
+    for one in numbered(*range(1, BATCH_ROWS)):
+        flusher.record(one)
+    async with asyncio.timeout(BATCH_DELAY_S / 2):
+        while not store.batches:
+            await asyncio.sleep(0)
+    task.cancel()
+    assert store.batches == [BATCH_ROWS]
+
+
+async def test_an_outage_keeps_order_and_loses_nothing() -> None:
+    desk = Desk()
+    desk.store.down = 6
+    desk.record(*range(700))
+    arriving = iter(range(700, 760))
+    desk.waits.after = lambda: desk.record(*[n for _, n in zip(range(10), arriving, strict=False)])
+    await desk.run_until(lambda: desk.flusher.waiting == 0 and len(desk.store.rows) >= 760)
+    assert desk.store.rows == [str(n) for n in range(760)]
+    assert len(desk.observer.of(LedgerStalled)) == 6
+    assert desk.observer.of(LedgerStalled)[0].waiting == 700
+    assert desk.waits.asked[:6] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0]
+    assert desk.flusher.accepting()
+
+
+async def test_while_the_store_fails_the_door_closes_at_half_and_those_inside_may_finish() -> None:
+    desk = Desk(max_rows=100)
+    desk.store.down = 1
+    desk.record(*range(50))
+    assert desk.flusher.accepting()
+    assert not await desk.flusher.tick()
+    assert not desk.flusher.accepting()
+    desk.record(*range(50, 100))
+    with pytest.raises(StorageUnavailable, match="usage cannot be recorded") as refused:
+        desk.record(100)
+    assert "100 finished requests wait" in refused.value.hint
+    assert await desk.flusher.tick()
+    desk.record(*range(100, 180))
+    assert desk.flusher.accepting(), "a store that works again opens the door to the whole queue"
+    assert desk.store.rows == [str(n) for n in range(100)]
+
+
+async def test_the_queue_is_bounded_by_bytes_too() -> None:
+    desk = Desk(max_bytes=100_000)
+    large = entry(metadata="x" * 20_000)
+    desk.flusher.record(large)
+    assert desk.flusher.accepting()
+    desk.flusher.record(large)
+    assert not desk.flusher.accepting()
+    with pytest.raises(StorageUnavailable):
+        desk.flusher.record(large)
+    await desk.flusher.tick()
+    assert desk.flusher.accepting()
+    assert desk.flusher._bytes == 0
+
+
+async def test_a_row_the_database_cannot_hold_is_reported_and_does_not_hold_back_the_others() -> None:
+    desk = Desk()
+    desk.store.poison = {"2"}
+    desk.record(1, 2, 3)
+    assert await desk.flusher.tick()
+    assert desk.store.rows == ["1", "3"]
+    (failure,) = desk.observer.of(Failure)
+    assert "ledger entry 2 left out: tenant demo, key k1, cost 1500000 nano-USD" in failure.where
+
+
+async def test_an_outage_amid_single_rows_repeats_them_all() -> None:
+    desk = Desk()
+    desk.store.poison = {"2"}
+    desk.record(1, 2, 3)
+    write = desk.store.write_requests
+
+    class Flaky(Store):
+        async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
+            if [e.id for e in entries] == ["3"]:
+                raise StorageUnavailable("gone")
+            await write(entries)
+
+    flusher = LedgerFlusher(Flaky(), desk.observer, desk.clock)
+    for one in numbered(1, 2, 3):
+        flusher.record(one)
+    assert not await flusher.tick()
+    assert flusher.waiting == 3
+
+
+async def test_a_cancelled_write_is_repeated_and_counts_once() -> None:
+    desk = Desk(HangingStore())
+    desk.record(1, 2)
+    task = asyncio.get_running_loop().create_task(desk.flusher.tick())
+    while not desk.store.rows:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    desk.record(3)
+    assert desk.flusher.waiting == 3
+    assert await desk.flusher.drain(10) == 0
+    assert desk.store.rows == ["1", "2", "3"]
+
+
+async def test_draining_writes_everything_through_a_short_outage() -> None:
+    desk = Desk()
+    desk.store.down = 3
+    desk.record(*range(1200))
+    assert await desk.flusher.drain(10) == 0
+    assert desk.store.rows == [str(n) for n in range(1200)]
+
+
+async def test_draining_gives_up_in_time_and_says_how_many_are_left() -> None:
+    desk = Desk()
+    desk.store.down = 10**6
+    desk.record(1, 2, 3)
+    started = desk.clock.monotonic()
+    assert await desk.flusher.drain(10) == 3
+    assert desk.clock.monotonic() - started == pytest.approx(10, abs=0.3)
+
+
+async def test_draining_does_not_wait_for_a_store_that_hangs() -> None:
+    desk = Desk(HangingStore())
+    desk.record(1)
+    assert await desk.flusher.drain(0.01) == 1
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+async def test_draining_ends_the_run(rows: int) -> None:
+    desk = Desk()
+    task = asyncio.get_running_loop().create_task(desk.flusher.run())
+    await asyncio.sleep(0)
+    desk.record(*range(rows))
+    assert await desk.flusher.drain(10) == 0
+    async with asyncio.timeout(5):
+        await task
+    assert len(desk.store.rows) == rows
