@@ -37,7 +37,8 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
     masked = masked_yaml(config, mask_key, extra)
     server = _server(config, loaded.folder)
     providers = {name: _provider(name, spec, server.timeouts, loaded.folder) for name, spec in config.providers.items()}
-    catalog = [_alias(alias, providers) for alias in config.model_catalog]
+    unpriced = Price(0, 0) if config.pricing.unknown == UnknownPrice.FREE else None
+    catalog = [_alias(alias, providers, unpriced) for alias in config.model_catalog]
     return Snapshot(
         fingerprint=sha256(masked.encode()).hexdigest(),
         masked_yaml=masked,
@@ -128,11 +129,12 @@ def _timeouts(own: TimeoutsConfig, base: Timeouts) -> Timeouts:
     )
 
 
-def _alias(config: AliasConfig, providers: dict[str, ProviderSpec]) -> Alias:
+def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Price | None) -> Alias:
+    """`unpriced`: what a target costs whose price is not known."""
     own_price = _price(config.price)
     known = [look_up(providers[t.provider].type, t.model or config.alias) for t in config.targets]
     targets = tuple(
-        _target(config, target, _price(target.price) or own_price or (listed.price if listed else None))
+        _target(config, target, _price(target.price) or own_price or (listed.price if listed else unpriced))
         for target, listed in zip(config.targets, known, strict=True)
     )
     prices = {target.price for target in targets}

@@ -3,6 +3,7 @@
 GatewayError                     code, message for the caller, hint for the operator
 ├── InvalidRequest               the body or a header cannot be acted on
 │   ├── ModelRequired            no model named, and no default for this kind of request
+│   ├── PriceUnknown             no price is known, and the file says to refuse what cannot be priced
 │   ├── UnsupportedFeature       a field the chosen target cannot express; names both
 │   ├── BodyTooLarge             the body is over `server.body_limit_mb`
 │   ├── UnsupportedMediaType     not JSON where JSON is required, or a compressed body
@@ -78,6 +79,10 @@ class ModelRequired(InvalidRequest):
 
 class UnsupportedFeature(InvalidRequest):
     code = "unsupported_feature"
+
+
+class PriceUnknown(InvalidRequest):
+    code = "price_unknown"
 
 
 class BodyTooLarge(InvalidRequest):

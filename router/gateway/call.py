@@ -9,6 +9,7 @@ from router.domain.errors import (
     AttemptNote,
     GatewayError,
     NoHealthyTarget,
+    PriceUnknown,
     UnsupportedFeature,
     UpstreamError,
     UpstreamRateLimited,
@@ -21,6 +22,7 @@ from router.domain.upstream import TransportFailure
 from router.gateway.attempt import OpenAttempt, Reply
 from router.gateway.generation import Generation
 from router.gateway.meter import Attempt, Meter
+from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.turns import Dice, Failed, Turn, Turns
 
 DRAIN_S = 30.0
@@ -113,10 +115,14 @@ class Call:
 
 
 def _nobody(plan: Plan) -> GatewayError:
-    reasons = [f"{e.target.id}: {e.reason}" for e in plan.excluded]
-    if plan.excluded and all("does not speak" in e.reason for e in plan.excluded):
-        return UnsupportedFeature(f"no target of {plan.alias.name!r} can serve this route: {'; '.join(reasons)}", param="model")
-    return NoHealthyTarget(f"no target of {plan.alias.name!r} can be asked: {'; '.join(reasons)}")
+    """Why a plan has nobody to ask: the request's fault where a target would never serve it, else the moment's."""
+    reasons = {e.reason for e in plan.excluded}
+    told = "; ".join(f"{e.target.id}: {e.reason}" for e in plan.excluded)
+    if reasons and all(DOES_NOT_SPEAK in reason for reason in reasons):
+        return UnsupportedFeature(f"no target of {plan.alias.name!r} can serve this route: {told}", param="model")
+    if reasons == {NO_PRICE}:
+        return PriceUnknown(f"{plan.alias.name!r} has no known price, and pricing.unknown is reject", param="model")
+    return NoHealthyTarget(f"no target of {plan.alias.name!r} can be asked: {told}")
 
 
 def last_word(attempts: list[Attempt], failed: Failed) -> GatewayError:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from router.config.snapshot import Snapshot
+from router.config.snapshot import Snapshot, UnknownPrice
 from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import Principal
 from router.domain.requests import API_KIND, Api, Kind, ModelRequest
@@ -32,6 +32,8 @@ DEFAULTS_KEY = {
     Kind.MODERATION: "moderation",
     Kind.RERANK: "rerank",
 }
+DOES_NOT_SPEAK = "does not speak"
+NO_PRICE = "no price is known"
 _MODEL_NAME = re.compile(r"[!-~]{1,256}")
 """What may pass through a wildcard: it ends up in headers, URLs and logs."""
 _NO_CANDIDATES: Mapping[FallbackReason, tuple[Candidate, ...]] = {}
@@ -155,7 +157,11 @@ class _Planner:
         if target.id in self.health.ejected:
             return "ejected"
         provider = self.snapshot.providers[target.provider]
-        return "" if self.facets.api in provider.apis else f"{provider.name} does not speak {self.facets.api.value}"
+        if self.facets.api not in provider.apis:
+            return f"{provider.name} {DOES_NOT_SPEAK} {self.facets.api.value}"
+        if target.price is None and self.snapshot.unknown_price is UnknownPrice.REJECT:
+            return NO_PRICE
+        return ""
 
 
 def _upstream_model(alias: Alias, target: Target, requested: str) -> str:

@@ -87,11 +87,9 @@ def _response(spoken: _Spoken, *, is_done: bool) -> dict[str, Any]:
         "text": _text_settings(body.get("text")),
         "tools": [_tool(tool) for tool in body.get("tools") or ()],
         **{name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()},
-        "usage": None,
     }
     if not is_done:
         return response
-    del response["usage"]
     return response | usage_member(Count(spoken.used.input, reply.tokens, reply.reasoning), spoken.fault, responses=True)
 
 

@@ -7,6 +7,7 @@ from router.domain.errors import GatewayError
 STATUSES: dict[str, tuple[int, str]] = {
     "invalid_request": (400, "invalid_request_error"),
     "model_required": (400, "invalid_request_error"),
+    "price_unknown": (400, "invalid_request_error"),
     "unsupported_feature": (400, "invalid_request_error"),
     "invalid_api_key": (401, "authentication_error"),
     "scope_missing": (403, "permission_error"),

@@ -109,7 +109,7 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
         raise _too_large(limit)
     content = request.content
     if content.is_eof():
-        body = await request.read()
+        body = content.read_nowait()
     else:
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):

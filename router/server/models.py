@@ -1,7 +1,5 @@
 """`GET /v1/models`: what this key may use, in OpenAI's shape with a few extras, or Anthropic's when asked for."""
 
-from collections.abc import Iterable
-
 import msgspec
 from aiohttp import web
 
@@ -75,16 +73,9 @@ def _openai_model(name: str, alias: Alias, principal: Principal | None) -> dict[
         "context_window": alias.context_window,
         "max_output_tokens": alias.max_output_tokens,
         "modalities": list(alias.modalities) or None,
-        "price": _price(alias.price or _common_price(alias)),
+        "price": _price(alias.price),
     }
     return model | {key: value for key, value in extras.items() if value is not None}
-
-
-def _common_price(alias: Alias) -> Price | None:
-    """The price of the targets where they all share one."""
-    prices: Iterable[Price | None] = {t.price for t in alias.targets}
-    only = list(prices)
-    return only[0] if len(only) == 1 else None
 
 
 def _price(price: Price | None) -> dict[str, str] | None:

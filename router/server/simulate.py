@@ -19,6 +19,7 @@ from router.providers.simulated_transport import head_of
 
 _BODY_LIMIT = 64 * 2**20
 _KEEP_ALIVE_S = 75.0
+_SHUTDOWN_S = 0.05  # 0 would wait for ever
 _SECRET_HEADERS = frozenset({"authorization", "x-api-key", "api-key", "cookie"})
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -91,7 +92,7 @@ class SimulateServer:
             access_log=None,
             keepalive_timeout=_KEEP_ALIVE_S,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=1024).start()
         bound: int = self._runner.addresses[0][1]

@@ -63,7 +63,7 @@ def attempt_row(request: str, entry: AttemptEntry) -> tuple[Any, ...]:
     )
 
 
-def _usage_values(usage: Usage, cost: NanoUSD, price_known: bool) -> tuple[int, ...]:  # noqa: FBT001  a column's value
+def _usage_values(usage: Usage, cost: NanoUSD, price_known: bool) -> tuple[int, ...]:
     return (
         *(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
         *(usage.reasoning_tokens, usage.audio_input_tokens, usage.audio_output_tokens),

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -58,13 +58,15 @@ def translate(error: Exception) -> Exception:
         sqlstate = error.sqlstate or "08000"
         if (hint := hint_of(sqlstate)) is not None:
             return unavailable(f"{hint} ({sqlstate} {type(error).__name__})")
-        return ValueRefused(str(error)) if sqlstate.startswith(REFUSED_VALUES) else error
+        return ValueRefused(error.args[0]) if sqlstate.startswith(REFUSED_VALUES) else error
     if isinstance(error, asyncpg.DataError | OverflowError | UnicodeError):
         return ValueRefused(str(error))
     if isinstance(error, TimeoutError):
         return unavailable("PostgreSQL did not answer in time, or every connection of the pool was busy")
     if isinstance(error, ssl.SSLError):
-        return unavailable(f"TLS with the PostgreSQL server failed: {error.reason or type(error).__name__}")
+        return unavailable(
+            f"TLS with the PostgreSQL server failed: {getattr(error, 'reason', None) or type(error).__name__}"
+        )
     if isinstance(error, OSError):
         return unavailable(f"the PostgreSQL server cannot be reached: {error.strerror or type(error).__name__}")
     if isinstance(error, asyncpg.InterfaceError) and ("clos" in str(error) or "released" in str(error)):
@@ -100,22 +102,23 @@ class _PostgresTransaction:
         self._connection = connection
 
     async def one(self, sql: str, *args: Any) -> Row | None:
-        return await _translated(self._connection.fetchrow(sql, *args))
+        return await _translated(self._connection.fetchrow, sql, *args)
 
     async def all(self, sql: str, *args: Any) -> Sequence[Row]:
-        return await _translated(self._connection.fetch(sql, *args))
+        return await _translated(self._connection.fetch, sql, *args)
 
     async def run(self, sql: str, *args: Any) -> int:
-        return _changed(await _translated(self._connection.execute(sql, *args)))
+        return _changed(await _translated(self._connection.execute, sql, *args))
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            await _translated(self._connection.executemany(sql, rows))
+            await _translated(self._connection.executemany, sql, rows)
 
 
-async def _translated(work: Coroutine[Any, Any, T]) -> T:
+async def _translated(work: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """A call on a connection that the pool took back fails before there is anything to await: both parts are inside."""
     try:
-        return await work
+        return await work(*args)
     except Exception as error:
         if (ours := translate(error)) is error:
             raise
@@ -126,14 +129,14 @@ async def _translated(work: Coroutine[Any, Any, T]) -> T:
 async def _transaction(connection: Any) -> AsyncIterator[Transaction]:
     transaction = connection.transaction()
     try:
-        await _translated(to_the_end(transaction.start()))
+        await _translated(to_the_end, transaction.start())
         yield _PostgresTransaction(connection)
     except BaseException:
         # Fails where the connection is gone, and then the server has rolled back by itself.
         with suppress(Exception):
             await to_the_end(transaction.rollback())
         raise
-    await _translated(to_the_end(transaction.commit()))
+    await _translated(to_the_end, transaction.commit())
 
 
 class PostgresDatabase:
@@ -160,6 +163,7 @@ class PostgresDatabase:
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=STATEMENT_TIMEOUT_S + 1.0,
                 server_settings=settings,
+                reset=_keep_session,
             )
         except (asyncpg.ClientConfigurationError, ValueError) as error:
             raise BadDatabaseUrl("database.url of PostgreSQL cannot be understood by its driver") from error
@@ -187,7 +191,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Transaction]:
         settings = {"application_name": "routerd migrate", "lock_timeout": f"{EXCLUSIVE_WAIT_S:g}s"}
-        connection = await _translated(_connect(self._dsn, settings))
+        connection = await _translated(_connect, self._dsn, settings)
         try:
             async with _transaction(connection) as transaction:
                 await transaction.one("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
@@ -209,13 +213,20 @@ class PostgresDatabase:
         except TimeoutError:
             self._pool.terminate()
 
+    async def _acquire(self) -> Any:
+        return await self._pool.acquire(timeout=POOL_WAIT_S)
+
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        connection = await _translated(self._pool.acquire(timeout=POOL_WAIT_S))
+        connection = await _translated(self._acquire)
         try:
             yield connection
         finally:
             await self._pool.release(connection)
+
+
+async def _keep_session(_connection: Any) -> None:
+    """Nothing here leaves anything in a session, so the pool need not pay a round trip for each use to clean it."""
 
 
 async def _connect(dsn: str, settings: dict[str, str]) -> Any:

@@ -160,3 +160,11 @@ def test_every_fault_of_the_simulated_provider_can_be_configured(tmp_path: Path)
     text = f"providers: {{demo: {{type: simulated, simulate: {{faults: [{kinds}]}}}}}}"
     options = parse_options(compiled(tmp_path, text).providers["demo"].options)
     assert [fault.kind for fault in options.faults] == list(FaultKind)
+
+
+def test_an_unknown_price_is_free_only_where_the_file_says_so(tmp_path: Path) -> None:
+    catalog = "model_catalog: [{alias: odd-model, type: chat, targets: [{provider: demo, model: odd-model}]}]\n"
+    head = "providers: {demo: {type: simulated}}\n" + catalog
+    assert compiled(tmp_path, head).aliases["odd-model"].targets[0].price is None
+    free = compiled(tmp_path, head + "pricing: {unknown: free}\n").aliases["odd-model"].targets[0].price
+    assert free == Price(0, 0)

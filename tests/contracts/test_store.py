@@ -1,6 +1,7 @@
 """What every database must do, told once and run over SQLite and PostgreSQL."""
 
 import asyncio
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -264,3 +265,27 @@ async def test_a_suspended_tenant_s_key_is_still_found_for_the_gateway_to_judge(
     found = await Keys(db).find_key("p1")
     assert found is not None
     assert (found[0].disabled, found[1].status) == (True, TenantStatus.SUSPENDED)
+
+
+async def test_a_hundred_thousand_keys_cost_no_memory_and_no_scan(db: Database) -> None:
+    keys = Keys(db)
+    await Tenants(db).create(TENANT, NOW)
+    insert = "INSERT INTO api_keys VALUES ($1, 't1', 'n', $2, 'd', '[]', '[]', NULL, 0, NULL, NULL, NULL, NULL, 1, 1)"
+    async with db.tx() as tx:
+        for start in range(0, 100_000, 10_000):
+            await tx.many(insert, [(f"k{number}", f"p{number}") for number in range(start, start + 10_000)])
+    explain = "EXPLAIN QUERY PLAN " if db.engine == "sqlite" else "EXPLAIN "
+    await db.run("ANALYZE")
+    plan = repr([tuple(row) for row in await db.all(explain + "SELECT id FROM api_keys WHERE prefix = $1", "p5")])  # type: ignore[arg-type]  # both engines' rows are sequences
+    assert "USING INDEX" in plan or "Index Scan" in plan
+    await keys.find_key("p0")
+    tracemalloc.start()
+    try:
+        for number in range(0, 100_000, 2_500):
+            found = await keys.find_key(f"p{number}")
+            assert found is not None
+            assert found[0].id == f"k{number}"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 500_000

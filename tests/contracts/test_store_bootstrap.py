@@ -1,5 +1,6 @@
 """The file's bootstrap section over both engines: written when the file changed, disabled when dropped, else left alone."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ from router.storage.keys import Keys
 from router.storage.tenants import Tenants
 from tests.stores import NOW, CountingIds
 
+IDS = CountingIds()
 SEALS = BootstrapSeals(lambda secret: digest_of(secret, b"key"), b"items")
 TENANT = TenantItem("demo", models=("gpt", "o*"), defaults={"chat": "gpt"}, tiers={"fast": "gpt"})
 KEY = KeyItem("demo", "demo key", "demo", "my-secret", scopes=("chat",), limits=Limits(60, 60_000, 5), budget=NanoUSD(7))
@@ -37,7 +39,7 @@ ALL: tuple[BootstrapItem, ...] = (MEMBER, KEY, BUDGET, LIMITS, USER, TENANT)
 
 
 async def apply(db: Database, items: Sequence[BootstrapItem] = ALL, seals: BootstrapSeals = SEALS) -> BootstrapReport:
-    return await apply_bootstrap(db, items, seals, CountingIds(), NOW)
+    return await apply_bootstrap(db, items, seals, IDS, NOW)
 
 
 async def cell(db: Database, sql: str) -> Any:
@@ -75,6 +77,12 @@ async def test_no_secret_is_stored(db: Database) -> None:
 async def test_the_same_file_twice_changes_nothing(db: Database) -> None:
     await apply(db)
     assert await apply(db, tuple(reversed(ALL))) == BootstrapReport()
+
+
+async def test_two_replicas_that_start_at_once_agree(db: Database) -> None:
+    await asyncio.gather(apply(db), apply(db))
+    assert len(await Keys(db).page()) == 1
+    assert await apply(db) == BootstrapReport()
 
 
 async def test_an_administrator_s_edit_survives_until_the_file_changes_that_item(db: Database) -> None:

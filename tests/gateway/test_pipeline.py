@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from router.config.snapshot import UnknownPrice
 from router.domain.errors import (
     ModelNotFound,
     NoHealthyTarget,
+    PriceUnknown,
     StorageUnavailable,
     UnsupportedFeature,
     UpstreamError,
@@ -16,8 +18,8 @@ from router.domain.errors import (
 )
 from router.domain.ledger import Outcome
 from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
-from router.domain.requests import Api, parse_request
-from router.domain.routes import Credential, FallbackReason, Strategy
+from router.domain.requests import Api, Kind, parse_request
+from router.domain.routes import Alias, Credential, FallbackReason, Strategy, Target
 from router.domain.upstream import FailureKind, TransportFailure
 from router.gateway.admit import OverLimit
 from tests.gateway.fakes import DONE, USAGE_FRAME, Scripted, answer, chat, frame, principal, spec, status
@@ -293,6 +295,14 @@ async def test_a_route_no_target_speaks_is_refused_by_name() -> None:
     request = parse_request(Api.RESPONSES, b'{"model":"a","input":"hi"}')
     with pytest.raises(UnsupportedFeature, match="p does not speak responses"):
         await table.ask(request)
+
+
+async def test_what_cannot_be_priced_is_refused_where_the_file_says_so() -> None:
+    unpriced = Alias("a", Kind.CHAT, (Target("p/m", "p", "m"),))
+    table = Table(unpriced, p=[answer()], changes={"unknown_price": UnknownPrice.REJECT})
+    with pytest.raises(PriceUnknown):
+        await table.ask()
+    assert table.transport.calls == []
 
 
 async def test_when_every_reachable_target_is_ejected_the_last_one_is_still_asked() -> None:

@@ -57,6 +57,7 @@ WEATHER = {
     "function": {
         "name": "get_weather",
         "description": "Current weather of a place",
+        "strict": True,
         "parameters": {
             "type": "object",
             "properties": {"location": {"type": "string"}, "unit": {"type": "string", "enum": ["c", "f"]}},

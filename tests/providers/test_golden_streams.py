@@ -1,6 +1,7 @@
 """Recorded shapes of streams, re-made small: every cut gives the same bytes and the same usage."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Case:
         meter = self._dialect.stream_meter(self._request, hides_usage=self._hides_usage)
         splitter, out = FrameSplitter(), []
         edges = [0, *cuts, len(self.stream)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             if whole := splitter.feed(self.stream[start:end]):
                 out.append(meter.feed(whole))
         if rest := splitter.end():

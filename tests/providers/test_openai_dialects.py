@@ -195,9 +195,8 @@ def test_one_piece_of_content_is_at_least_one_token_and_none_is_none() -> None:
 
 def test_a_left_responses_stream_counts_its_deltas() -> None:
     meter = RESPONSES.stream_meter(request(Api.RESPONSES, b'{"stream":true}'), hides_usage=False)
-    meter.feed(
-        b'event: response.created\ndata: {"type":"response.created","response":{"instructions":"' + b"x" * 5000 + b'"}}\n\n'
-    )
+    created = b'{"type":"response.created","response":{"instructions":"' + b"x" * 5000 + b'"}}'
+    meter.feed(b"event: response.created\ndata: " + created + b"\n\n")
     for _ in range(300):
         meter.feed(b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":" hey"}\n\n')
     assert meter.estimated_output_tokens() == 300
@@ -208,14 +207,19 @@ def test_frames_that_need_no_look_are_relayed_as_the_same_object() -> None:
     assert CHAT.stream_meter(request(Api.CHAT, b'{"stream":true}'), hides_usage=True).feed(frame) is frame
 
 
+PIECES = st.binary(max_size=4) | st.sampled_from(
+    [
+        *(b"data: ", b"\n\n", b"\r", b"event: error\n", b"[DONE]", b"[", b"]", b"{", b"}", b",", b"1"),
+        *(b'{"choices":', b'"finish_reason":"stop"', b'"usage":{"prompt_tokens":1}', b'"error":1'),
+        *(b'"type":"error"', b'"type":"response.completed"', b'"delta":3'),
+    ]
+)
+
+
 @pytest.mark.parametrize(("api", "dialect"), [(Api.CHAT, CHAT), (Api.COMPLETIONS, COMPLETIONS), (Api.RESPONSES, RESPONSES)])
 @given(data=st.data())
 def test_a_meter_survives_any_bytes_and_relays_them(api: Api, dialect: Any, data: st.DataObject) -> None:
-    part = st.sampled_from(
-        [b"data: ", b"\n\n", b"\r", b"event: error\n", b'{"choices":', b"[", b"]", b"{", b"}", b'"finish_reason":"stop"', b",", b"1",
-         b'"usage":{"prompt_tokens":1}', b'"error":1', b"[DONE]", b'"type":"error"', b'"type":"response.completed"', b'"delta":3']
-    )  # fmt: skip
-    pieces = data.draw(st.lists(part | st.binary(max_size=4), max_size=20))
+    pieces = data.draw(st.lists(PIECES, max_size=20))
     meter = dialect.stream_meter(request(api, b'{"stream":true}'), hides_usage=False)
     assert b"".join(meter.feed(piece) for piece in pieces) == b"".join(pieces)
     assert meter.estimated_output_tokens() >= 0

@@ -1,5 +1,7 @@
 """Framing: the same frames whatever the cuts, byte for byte, bounded."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ LINE_ENDS = ["\n", "\r\n", "\r"]
 def fed(stream: bytes, cuts: list[int]) -> tuple[list[bytes], bytes]:
     splitter = FrameSplitter()
     edges = [0, *sorted(cuts), len(stream)]
-    out = [splitter.feed(stream[a:b]) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    out = [splitter.feed(stream[a:b]) for a, b in pairwise(edges) if b > a]
     return [piece for piece in out if piece], splitter.end()
 
 
@@ -84,7 +86,7 @@ def test_any_bytes_come_out_unchanged(stream: bytes, data: st.DataObject) -> Non
     splitter = FrameSplitter()
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8))
     edges = [0, *sorted(cuts), len(stream)]
-    out = b"".join(splitter.feed(stream[a:b]) for a, b in zip(edges, edges[1:], strict=False))
+    out = b"".join(splitter.feed(stream[a:b]) for a, b in pairwise(edges))
     assert out + splitter.tail == stream
     list(frames(stream))
     assert b"".join(blocks(stream)) == stream
