@@ -96,7 +96,7 @@ class PostgresServer:
         if os.getuid() != 0:
             return [], {}
         nobody = pwd.getpwnam("nobody")
-        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        as_nobody: dict[str, Any] = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         try:
             subprocess.run([self._binaries / "initdb", "--version"], check=True, capture_output=True, cwd="/", **as_nobody)
         except (OSError, subprocess.CalledProcessError):

@@ -37,7 +37,7 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
     masked = masked_yaml(config, mask_key, extra)
     server = _server(config, loaded.folder)
     providers = {name: _provider(name, spec, server.timeouts, loaded.folder) for name, spec in config.providers.items()}
-    unpriced = Price(0, 0) if config.pricing.unknown == UnknownPrice.FREE else None
+    unpriced = Price(0, 0) if UnknownPrice(config.pricing.unknown) is UnknownPrice.FREE else None
     catalog = [_alias(alias, providers, unpriced) for alias in config.model_catalog]
     return Snapshot(
         fingerprint=sha256(masked.encode()).hexdigest(),

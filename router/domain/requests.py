@@ -170,7 +170,12 @@ def _refuse_ambiguous_names(body: bytes, fields: Fields) -> None:
     """
     may_be_escaped = b"\\u00" in body and _ESCAPED_NAME_LETTER.search(body)
     streams = 2 if fields.stream is not None and fields.stream_options else 1
-    if not may_be_escaped and body.count(b'"model"') <= 1 and body.count(b'"stream') <= streams and body.count(b'"max_') <= 1:
+    if (
+        not may_be_escaped
+        and body.count(b'"model"') <= 1
+        and body.count(b'"stream') <= streams
+        and body.count(b'"max_') <= 1
+    ):
         return
     if not may_be_escaped and all(body.count(name) <= 1 for name in _ACTED_ON_BYTES):
         return

@@ -97,7 +97,7 @@ class Opening:
         reservation = await admit(world.limiter, world.ledger, self._principal, alias, self._request)
         meter = Meter(world.clock)
         case = self._case = Case(
-            id=world.ids.new(),
+            id=self._caller.id,
             caller=self._caller,
             principal=self._principal,
             request=self._request,

@@ -15,8 +15,12 @@ CALLER_LEFT = 499
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """What the caller said about itself in headers; kept in the ledger, never a metric label."""
+    """What the caller said about itself in headers; kept in the ledger, never a metric label.
 
+    `id` is ours and unique; `request_id` is the caller's own where it sent one, else the same.
+    """
+
+    id: str
     request_id: str
     timeout_s: float | None = None
     tier: str | None = None

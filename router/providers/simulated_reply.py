@@ -66,7 +66,7 @@ def count(asks: Iterable[Ask], replies: Iterable[Reply]) -> Count:
 
 
 def compose(ask: Ask, seed: int, output_tokens: int | None) -> tuple[Reply, ...]:
-    """One Reply per choice. `output_tokens`: a text has exactly so many before stop and cap are applied. Raises BadRequest."""
+    """One Reply per choice. `output_tokens`: a text has exactly so many before stop and cap apply. Raises BadRequest."""
     if ask.n > 1 and ask.n * (output_tokens or 0) > _MOST_TOKENS:
         raise BadRequest(
             f"Too many choices: n x {output_tokens} tokens is over {_MOST_TOKENS}.", "n", "integer_above_max_value"

@@ -30,7 +30,7 @@ class Edge:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         serving = self._serving
-        notes = Notes(self._request_id(request))
+        notes = self._notes(request)
         serving.inflight += 1
         try:
             response = await self._answer(request, notes)
@@ -67,10 +67,11 @@ class Edge:
             raise MethodNotAllowed(f"{request.method} is not answered here; allowed: {allowed}")
         return await handler(request, notes)
 
-    def _request_id(self, request: web.BaseRequest) -> str:
-        """The caller's X-Request-Id if it is well formed, else ours."""
+    def _notes(self, request: web.BaseRequest) -> Notes:
+        """The request id is the caller's X-Request-Id if that is well formed, else ours."""
+        own = self._serving.ids.new()
         sent = request.headers.get("X-Request-Id")
-        return sent if sent and _REQUEST_ID.fullmatch(sent) else self._serving.ids.new()
+        return Notes(own, sent if sent and _REQUEST_ID.fullmatch(sent) else own)
 
     def _admit(self, request: web.BaseRequest) -> None:
         """Who may not even be heard: everyone while draining, an address over its limit."""

@@ -52,7 +52,7 @@ class Inference:
         if not principal.has_scope(self._scope):
             raise ScopeMissing(f"this key lacks the scope {self._scope.value!r}")
         headers = request.headers
-        caller = Caller(notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
+        caller = Caller(notes.id, notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
         body = await read_body(request, snapshot.server.body_limit)
         model_request = parse_request(self._api, body)
         opening = serving.gateway.open(generation, principal, model_request, caller, forwarded=forwarded(headers))

@@ -13,6 +13,8 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 MAX_HEADERS = 128
 MAX_FIELD_BYTES = 16 * 2**10
+CLOSING_S = 1.0
+"""How long `close` waits for answers still being written, and then for cancelled handlers. aiohttp takes 0 for ever."""
 
 
 class UnsafeParser(RuntimeError):
@@ -47,7 +49,7 @@ class Listener:
             auto_decompress=False,
             lingering_time=2.0,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=CLOSING_S)
         self._tls: ssl.SSLContext | None = None
         self._tls_seen: tuple[float, ...] = ()
 
@@ -94,7 +96,7 @@ class ControlSocket:
     """A unix socket for the CLI, mode 0600: whoever may write there is the daemon's own user."""
 
     def __init__(self, app: web.Application, path: Path) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.0)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSING_S)
         self._path = path
 
     async def start(self) -> None:

@@ -10,12 +10,15 @@ _NOTHING: Mapping[str, str] = {}
 
 
 class Notes(msgspec.Struct):
-    """`route` is the table's name for the path, never the path itself: a label that callers cannot invent.
+    """`id` is ours and unique, `request_id` the caller's own or the same.
+
+    `route` is the table's name for the path, never the path itself: a label that callers cannot invent.
 
     `rest` is what a prefix route leaves of the path. `receipt` are headers that even an error answer carries;
     `is_settled`: the ledger has the request, so there is no refusal to observe.
     """
 
+    id: str
     request_id: str
     route: str = "unknown"
     rest: str = ""

@@ -1,16 +1,6 @@
 """One SQL text for two engines: what a database can do, what can go wrong with it, and how statements are rewritten.
 
 SQL is written with `$1`, `$2` ...; only the common subset of both engines. Engines live in `sqlite.py` and `postgres.py`.
-
-DatabaseRefused              the operator must act before the daemon can use this database; exit code 2
-├── BadDatabaseUrl           the URL names no engine, or lacks something
-├── DatabaseInUse            another daemon holds this SQLite database
-├── DatabaseTooNew           a later release has migrated it
-├── MigrationAltered         a migration that was applied is not the one this release carries
-├── MigrationsPending        `database.run_migrations` is off and the schema is behind
-└── BootstrapRefused         a bootstrap item refers to something that does not exist
-ValueRefused                 the engine cannot store a value: out of range, not text, or against a constraint
-StorageUnavailable           (domain) everything that may pass: connection lost, disk full, locked, read-only
 """
 
 import asyncio
@@ -30,15 +20,18 @@ UNAVAILABLE = "the database is not available at the moment"
 
 
 class DatabaseRefused(Exception):
-    """Base: the text says what was found and what to do about it, and holds no password."""
+    """The operator must act before this database can be used: exit code 2.
+
+    The text says what was found and what to do about it, and holds no password.
+    """
 
 
 class BadDatabaseUrl(DatabaseRefused):
-    pass
+    """The URL names no engine, or lacks something."""
 
 
 class DatabaseInUse(DatabaseRefused):
-    """`pid` is the holder's process id, None if it could not be read."""
+    """Another daemon holds this SQLite database; `pid` is its process id, None if it could not be read."""
 
     def __init__(self, lock: Path, pid: int | None) -> None:
         holder = "another process" if pid is None else f"process {pid}"
@@ -50,19 +43,19 @@ class DatabaseInUse(DatabaseRefused):
 
 
 class DatabaseTooNew(DatabaseRefused):
-    pass
+    """A later release has migrated it."""
 
 
 class MigrationAltered(DatabaseRefused):
-    pass
+    """A migration that was applied is not the one this release carries."""
 
 
 class MigrationsPending(DatabaseRefused):
-    pass
+    """`database.run_migrations` is off and the schema is behind."""
 
 
 class BootstrapRefused(DatabaseRefused):
-    pass
+    """A bootstrap item refers to something that does not exist."""
 
 
 class ValueRefused(Exception):
@@ -111,7 +104,7 @@ class Database(Queries, Protocol):
         ...
 
     async def changed_elsewhere(self) -> bool:
-        """Has another process committed since the last call? Cheap enough to ask several times a second.
+        """Has another process, or `exclusive`, committed since the last call? Cheap enough for several times a second.
 
         Always False on PostgreSQL, where nothing tells without asking for it.
         """

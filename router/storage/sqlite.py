@@ -76,6 +76,8 @@ class _Connection:
     @classmethod
     async def open(cls, path: Path, pragmas: Sequence[str], busy_timeout_s: float = BUSY_TIMEOUT_S) -> "_Connection":
         raw = aiosqlite.connect(path, isolation_level=None, timeout=busy_timeout_s, cached_statements=256)
+        # A connection that nobody came to close, after a failed start for example, must not keep the process from ending.
+        raw._thread.daemon = True  # noqa: SLF001  there is no public way
         connection = cls(raw)
         try:
             await raw
@@ -201,7 +203,9 @@ class SqliteDatabase:
             for connection in opened:
                 await connection.close()
             raise
-        return cls(path, opened[0], opened[1:])
+        database = cls(path, opened[0], opened[1:])
+        await database.changed_elsewhere()
+        return database
 
     async def one(self, sql: str, *args: Any) -> Row | None:
         rows = await self._reader().fetch(sql, args)

@@ -15,7 +15,7 @@ def seen(state: str = "up", **more: Any) -> dict[str, Any]:
 
 
 class DaemonSocket:
-    """`health` is what /status reports; `asked` collects the request lines; `status` other than 200 is a daemon in trouble."""
+    """`health` is what /status reports; `asked` collects request lines; another `status` is a daemon in trouble."""
 
     def __init__(self, path: Path) -> None:
         self.health: dict[str, Any] = {}

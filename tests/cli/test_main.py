@@ -87,7 +87,7 @@ def test_a_bad_file_is_answered_alike_by_every_command(command: list[str], bare:
     plain, machine = bare(*command), bare(*command, "--json")
     assert (plain.code, machine.code) == (2, 2)
     assert plain.out == ""
-    assert plain.err.startswith('router.yaml:1:24: providers.one.type: found "simulatd"')
+    assert plain.err.startswith('router.yaml:1:25: providers.one.type: found "simulatd"')
     assert machine.document["problems"][0]["line"] == 1
 
 
@@ -95,7 +95,7 @@ class Faulty(LazyGroup):
     """A command that fails as only a mistake of ours can, with a secret in the message."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return click.Command("check", callback=lambda: {}["my-secret"])
+        return click.Command("check", callback=lambda: dict[str, int]()["my-secret"])
 
 
 def test_a_fault_of_ours_is_one_line_without_traceback_or_message(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,14 +121,20 @@ def test_help_imports_no_command() -> None:
 @pytest.mark.parametrize("module", ["router", "router.cli.main"])
 def test_the_module_runs_as_a_program(module: str, tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", module, "check"], cwd=tmp_path, env=PATH, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", module, "check"],
+        cwd=tmp_path,
+        env=PATH,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("error: there is no configuration file router.yaml\n")
 
 
 def test_a_reader_who_leaves_early_is_no_fault(tmp_path: Path) -> None:
-    many = "".join(f"  - {{alias: alias-{n}, targets: [{{provider: one, model: m}}]}}\n" for n in range(3000))
+    many = "".join(f"  - {{alias: alias-{n}, targets: [{{provider: one, model: m}}]}}\n" for n in range(2000))
     (tmp_path / "router.yaml").write_text(f"providers: {{one: {{type: simulated}}}}\nmodel_catalog:\n{many}")
     with subprocess.Popen(
         [sys.executable, "-m", "router", "check"], cwd=tmp_path, env=PATH, stdout=subprocess.PIPE, stderr=subprocess.PIPE

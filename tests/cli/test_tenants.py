@@ -14,7 +14,9 @@ def test_a_new_tenant_is_listed_and_takes_keys(routerd: CommandLine) -> None:
     assert (rows["demo"]["models"], rows["demo"]["status"]) == (["*"], "active")
 
 
-@pytest.mark.parametrize(("name", "said"), [("demo", "there is a tenant 'demo' already"), (" ", "printable"), ("a\nb", "printable")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("demo", "there is a tenant 'demo' already"), (" ", "printable"), ("a\nb", "printable")]
+)
 def test_a_name_that_is_taken_or_unreadable_is_refused(name: str, said: str, routerd: CommandLine) -> None:
     printed = routerd("tenants", "create", name)
     assert (printed.code, said in printed.err) == (2, True)

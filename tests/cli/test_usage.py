@@ -14,7 +14,9 @@ from tests.cli.commandline import CommandLine
 HOUR_US = 3_600_000_000
 
 
-def entry(number: int, *, tenant: str = "demo", cost: int = 1, priced: bool = True, hours_ago: int = 1, tags: Sequence[str] = ()) -> LedgerEntry:
+def entry(
+    number: int, *, tenant: str = "demo", cost: int = 1, priced: bool = True, hours_ago: int = 1, tags: Sequence[str] = ()
+) -> LedgerEntry:
     return LedgerEntry(
         id=f"id-{number}",
         request_id=f"request-{number}",
@@ -87,9 +89,7 @@ def test_a_request_with_two_tags_counts_once_in_the_sum(routerd: CommandLine) ->
     assert (document["sum"]["requests"], document["sum"]["cost_usd"]) == (2, "0.000000011")
 
 
-@pytest.mark.parametrize(
-    ("by", "group"), [("tenant", "demo"), ("key", "demo/first"), ("alias", "smart"), ("tag", "team=a")]
-)
+@pytest.mark.parametrize(("by", "group"), [("tenant", "demo"), ("key", "demo/first"), ("alias", "smart"), ("tag", "team=a")])
 def test_groups_are_named(by: str, group: str, routerd: CommandLine) -> None:
     record(routerd, entry(1, tags=["a"]))
     assert routerd("usage", "--by", by, "--json").document["groups"][0]["group"] == group
@@ -99,7 +99,13 @@ def test_since_and_until_bound_what_counts(routerd: CommandLine) -> None:
     record(routerd, entry(1, hours_ago=2), entry(2, hours_ago=50), entry(3, hours_ago=24 * 40))
     counts = [
         routerd("usage", "--json", *window).document["sum"]["requests"]
-        for window in ([], ["--since", "24h"], ["--since", "7d"], ["--since", "2020-01-01"], ["--since", "7d", "--until", "24h"])
+        for window in (
+            [],
+            ["--since", "24h"],
+            ["--since", "7d"],
+            ["--since", "2020-01-01"],
+            ["--since", "7d", "--until", "24h"],
+        )
     ]
     assert counts == [2, 1, 2, 3, 1]
 

@@ -95,9 +95,8 @@ async def test_a_failing_migration_leaves_those_before_it_and_nothing_of_its_own
     try:
         with pytest.raises(Exception, match="nowhere"):
             await migrate(db, NOW, folder)
-        assert await status(db, folder) == await status(db, folder)
         assert (await status(db, folder)).pending == ("0002_b",)
-        with pytest.raises(MigrationsPending, match="0002_b.*routerd migrate"):
+        with pytest.raises(MigrationsPending, match=r"0002_b.*routerd migrate"):
             await require_current(db, folder)
         folder_with(tmp_path, **{"0002_b": "CREATE TABLE b (n BIGINT);"})
         assert await migrate(db, NOW, folder) == ("0002_b",)

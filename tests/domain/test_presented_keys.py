@@ -24,28 +24,9 @@ def test_a_key_is_a_prefix_and_a_secret(text: str, parts: tuple[str, str]) -> No
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "",
-            ".",
-            "sk-",
-            "sk-.secret",
-            ".secret",
-            "demo",
-            "sk-demo",
-            "sk-demo.",
-            "sk-demo.two words",
-            "sk-demo.x\n",
-            " sk-demo.x",
-        ),
-        *(
-            "sk-d%m.x",
-            "sk-démo.x",
-            "sk-demo.gehéim",
-            "sk-demo.x\0",
-            "sk-" + "a" * 33 + ".x",
-            "sk-demo." + "s" * 257,
-            "Bearer sk-demo.x",
-        ),
+        *("", ".", "sk-", "sk-.secret", ".secret", "demo", "sk-demo", "sk-demo.", "sk-demo.two words", "sk-demo.x\n"),
+        *(" sk-demo.x", "sk-d%m.x", "sk-d\u00e9mo.x", "sk-demo.geh\u00e9im", "sk-demo.x\0", "sk-" + "a" * 33 + ".x"),
+        *("sk-demo." + "s" * 257, "Bearer sk-demo.x"),
     ],
 )
 def test_everything_else_is_no_key(text: str) -> None:

@@ -121,11 +121,15 @@ class Scripted:
     """An answer to order: bytes, or pieces of a stream in which an exception is raised where it stands."""
 
     def __init__(
-        self, status: int = 200, body: bytes = b"", pieces: Sequence[bytes | Exception] | None = None, **headers: str
+        self,
+        status: int = 200,
+        body: bytes = b"",
+        pieces: Sequence[bytes | Exception] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.status = status
         default = "text/event-stream" if pieces is not None else "application/json"
-        self.headers: Mapping[str, str] = {"content-type": default} | {k.replace("_", "-"): v for k, v in headers.items()}
+        self.headers: Mapping[str, str] = {"content-type": default} | dict(headers or {})
         self.body = body
         self.pieces = list(pieces) if pieces is not None else [body]
         self.closed = 0
@@ -173,18 +177,19 @@ class ScriptedTransport:
         return [c.url.split("/")[2].split(".")[0] for c in self.calls]
 
 
-def answer(text: str = "hi", prompt: int = 10, completion: int = 5, **headers: str) -> Scripted:
+def answer(text: str = "hi", prompt: int = 10, completion: int = 5) -> Scripted:
     body = {
         "id": "c1",
         "object": "chat.completion",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
     }
-    return Scripted(body=msgspec.json.encode(body), **headers)
+    return Scripted(body=msgspec.json.encode(body))
 
 
 def status(code: int, **headers: str) -> Scripted:
-    return Scripted(code, msgspec.json.encode({"error": {"message": f"status {code}", "type": "x", "code": None}}), **headers)
+    body = {"error": {"message": f"status {code}", "type": "x", "code": None}}
+    return Scripted(code, msgspec.json.encode(body), headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
 def frame(text: str | None = None, finish: str | None = None) -> bytes:

@@ -68,7 +68,7 @@ class Table:
 
     def open(self, request: ModelRequest | None = None, who: Principal | None = None, **caller: Any) -> Opening:
         return self.gateway.open(
-            self.generation, who or principal(), request or chat(), Caller("r1", **caller), forwarded={}
+            self.generation, who or principal(), request or chat(), Caller(self.ids.new(), "r1", **caller), forwarded={}
         )
 
     async def ask(self, request: ModelRequest | None = None, **caller: Any) -> Answer:

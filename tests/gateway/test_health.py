@@ -94,7 +94,7 @@ def test_the_last_target_is_kept_as_shaky() -> None:
         for _ in range(5):
             ward.call(target, ok=False)
     view = ward.view("p", "q")
-    assert (view.shaky, view.ejected) == ({"q/m"}, {"p/m"})
+    assert view.shaky == {"q/m"} and view.ejected == {"p/m"}
 
 
 def test_a_retry_after_rests_a_target_at_once_for_a_minute_at_most() -> None:

@@ -1,18 +1,20 @@
 """Which alias answers, and why not another."""
 
+from typing import Any
+
 import pytest
 
 from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import ModelSet
 from router.domain.requests import Api, Kind
-from router.domain.routes import ALL_WELL, Affinity, Alias, Facets, FallbackReason, HealthView, Target
+from router.domain.routes import ALL_WELL, Affinity, Alias, Facets, FallbackReason, HealthView, Plan, Target
 from router.gateway.plan import choose_alias, facets_of, make_plan
 from tests.gateway.fakes import chat, principal, snapshot, spec
 
 
-def alias(name: str, *providers: str, kind: Kind = Kind.CHAT, **changes: object) -> Alias:
+def alias(name: str, *providers: str, kind: Kind = Kind.CHAT, **changes: Any) -> Alias:
     targets = tuple(Target(f"{p}/m-{p}", p, f"m-{p}") for p in providers)
-    return Alias(name, kind, targets, **changes)  # type: ignore[arg-type]  # test data by keyword
+    return Alias(name, kind, targets, **changes)
 
 
 SNAP = snapshot(
@@ -26,7 +28,7 @@ SNAP = snapshot(
 )
 
 
-def chosen(model: str | None = None, tier: str | None = None, api: Api = Api.CHAT, **who: object) -> str:
+def chosen(model: str | None = None, tier: str | None = None, api: Api = Api.CHAT, **who: Any) -> str:
     return choose_alias(SNAP, principal(**who), api, model, tier)[0].name
 
 
@@ -85,7 +87,9 @@ def test_a_name_that_could_not_stand_in_a_header_does_not_pass_a_wildcard(name: 
         chosen(name)
 
 
-def plan_of(snap_alias: Alias, *others: Alias, health: HealthView = ALL_WELL, api: Api = Api.CHAT, draw: float = 0.5):  # type: ignore[no-untyped-def]
+def plan_of(
+    snap_alias: Alias, *others: Alias, health: HealthView = ALL_WELL, api: Api = Api.CHAT, draw: float = 0.5
+) -> Plan:
     snap = snapshot(snap_alias, *others, providers=[spec("chatty", apis=frozenset({Api.CHAT}))])
     return make_plan(snap, health, (snap_alias, snap_alias.name), Facets(api, False, 10), draw)
 

@@ -42,7 +42,7 @@ def stream(path: str, body: dict[str, Any], on: Simulator | None = None) -> list
     return events_of(exchange_of(on or simulator(), path, {**body, "stream": True}))
 
 
-def chat(text: str = "How do trains stay on time?", **fields: object) -> dict[str, Any]:
+def chat(text: str = "How do trains stay on time?", **fields: Any) -> dict[str, Any]:
     return {"model": "simulated-chat", "messages": [{"role": "user", "content": text}], **fields}
 
 
@@ -52,7 +52,7 @@ def said(events: list[dict[str, Any]], index: int = 0) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -66,8 +66,11 @@ WEATHER = {
         },
     },
 }
-STOCKS = {"type": "function", "function": {"name": "get_stock_price", "parameters": {"type": "object", "properties": {}}}}
-PERSON = {
+STOCKS: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "get_stock_price", "parameters": {"type": "object", "properties": {}}},
+}
+PERSON: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string"},

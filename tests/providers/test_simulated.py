@@ -69,7 +69,7 @@ def test_prompt_tokens_are_bytes_over_four_with_overheads() -> None:
 
 @pytest.mark.parametrize("cap", ["max_tokens", "max_completion_tokens"])
 def test_cap_cuts_the_same_text_and_says_length(cap: str) -> None:
-    full, capped = ask(CHAT, chat()), ask(CHAT, chat(**{cap: 5}))
+    full, capped = ask(CHAT, chat()), ask(CHAT, chat() | {cap: 5})
     assert capped["usage"]["completion_tokens"] == 5
     assert capped["choices"][0]["finish_reason"] == "length"
     assert full["choices"][0]["message"]["content"].startswith(capped["choices"][0]["message"]["content"])

@@ -1,6 +1,7 @@
 """Each fault spoils what it is meant to spoil, where, when and for whom it is ordered."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.providers.simulation import AT_ONCE, CHAT, RESPONSES, bytes_of, chat,
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def faulty(order: str, **fields: object) -> Exchange:
+def faulty(order: str, **fields: Any) -> Exchange:
     return exchange_of(simulator(), CHAT, chat(metadata={"simulate": order}, **fields))
 
 

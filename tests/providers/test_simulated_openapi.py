@@ -63,7 +63,10 @@ ANSWERED = {
     "summary": ASKED | {"model": "gpt-5", "reasoning": {"effort": "medium", "summary": "auto"}},
     "logprobs": ASKED | {"include": ["message.output_text.logprobs"], "top_logprobs": 2},
 }
-COMPLETIONS = {"plain": {"model": "m", "prompt": "one"}, "many": {"model": "m", "prompt": ["a", "b"], "n": 2, "logprobs": 2}}
+COMPLETIONS: dict[str, dict[str, Any]] = {
+    "plain": {"model": "m", "prompt": "one"},
+    "many": {"model": "m", "prompt": ["a", "b"], "n": 2, "logprobs": 2},
+}
 
 
 @lru_cache(maxsize=1)
@@ -71,11 +74,13 @@ def _registry() -> Registry[Any]:
     if not DOCUMENT.exists():
         pytest.skip(f"OpenAI's document is not there: {DOCUMENT.name}")
     document = json.loads(DOCUMENT.read_text())
-    return Registry().with_resource("openai", Resource.from_contents(_exclusive(document), DRAFT202012))
+    empty: Registry[Any] = Registry()
+    filled: Registry[Any] = empty.with_resource("openai", Resource.from_contents(_exclusive(document), DRAFT202012))
+    return filled
 
 
 def _exclusive(node: Any) -> Any:
-    """`oneOf` with a discriminator is meant as: the variant that the discriminator names; `anyOf` is what JSON Schema has for it."""
+    """`oneOf` with a discriminator means the variant it names, which JSON Schema cannot say; `anyOf` comes nearest."""
     if isinstance(node, list):
         return [_exclusive(item) for item in node]
     if not isinstance(node, dict):

@@ -1,23 +1,14 @@
 """The transport against a hostile peer: each fault has its kind, and no connection is left open."""
 
 import asyncio
-import datetime
-import ipaddress
 import socket
-import ssl
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
-from aiohttp import http_exceptions
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from router.providers.transport import FOREIGN, AioTransport, failure_of, kind_of
+from router.providers.transport import AioTransport
 from tests.providers.hostile import Script, resets, says, upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -33,9 +24,9 @@ async def transport() -> AsyncIterator[AioTransport]:
 
 
 def post(
-    url: str, *, stream: bool = False, total_s: float = 5.0, body: bytes = b"{}", timeouts: Timeouts = SHORT, ca: str = ""
+    url: str, *, stream: bool = False, total_s: float = 5.0, body: bytes = b"{}", timeouts: Timeouts = SHORT
 ) -> UpstreamCall:
-    return UpstreamCall("POST", url, {"content-type": "application/json", "x-k": "v"}, body, stream, timeouts, total_s, ca)
+    return UpstreamCall("POST", url, {"content-type": "application/json", "x-k": "v"}, body, stream, timeouts, total_s)
 
 
 async def everything(transport: AioTransport, call: UpstreamCall, limit: int = 2**20) -> bytes:
@@ -337,100 +328,3 @@ async def test_a_header_with_a_line_break_is_refused_here(transport: AioTranspor
             await transport.send(call)
         assert caught.value.kind is FailureKind.PROTOCOL
         assert peer.requests == []
-
-
-# -- tls -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A self-signed certificate for 127.0.0.1, with its key behind it in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "loopback")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    yield path
-
-
-def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_a_certificate_nobody_vouches_for_is_refused(transport: AioTransport, certificate: Path) -> None:
-    async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
-        with pytest.raises(TransportFailure) as caught:
-            await transport.send(post(peer.url))
-        assert caught.value.kind is FailureKind.TLS
-        assert peer.requests == []
-
-
-async def test_a_certificate_from_the_providers_ca_file_is_accepted(transport: AioTransport, certificate: Path) -> None:
-    async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
-        assert await everything(transport, post(peer.url, ca=str(certificate))) == b"abc"
-        with pytest.raises(TransportFailure):
-            await transport.send(post(peer.url))
-
-
-async def test_a_certificate_for_another_name_is_refused(transport: AioTransport, certificate: Path) -> None:
-    async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
-        with pytest.raises(TransportFailure) as caught:
-            await transport.send(post(peer.url.replace("127.0.0.1", "localhost"), ca=str(certificate)))
-        assert caught.value.kind is FailureKind.TLS
-
-
-async def test_an_old_tls_version_is_refused(transport: AioTransport, certificate: Path) -> None:
-    context = server_tls(certificate)
-    with pytest.warns(DeprecationWarning):
-        context.maximum_version = ssl.TLSVersion.TLSv1_1
-    async with upstream(says(WHOLE), tls=context) as peer:
-        with pytest.raises(TransportFailure) as caught:
-            await transport.send(post(peer.url, ca=str(certificate)))
-        assert caught.value.kind in {FailureKind.TLS, FailureKind.RESET}
-        assert peer.requests == []
-
-
-async def test_a_missing_ca_file_is_named(transport: AioTransport) -> None:
-    with pytest.raises(TransportFailure, match=r"no-such\.pem") as caught:
-        await transport.send(post("https://127.0.0.1:9/", ca="/no-such.pem"))
-    assert caught.value.kind is FailureKind.TLS
-
-
-# -- the table of errors ---------------------------------------------------------------------------------------------
-
-
-def descendants(base: type[BaseException]) -> set[type[BaseException]]:
-    return {base}.union(*(descendants(sub) for sub in base.__subclasses__()))
-
-
-@pytest.mark.parametrize(
-    "error",
-    sorted(descendants(aiohttp.ClientError) | descendants(http_exceptions.HttpProcessingError), key=lambda e: e.__name__),
-)
-def test_every_error_of_aiohttp_is_caught_and_has_a_kind(error: type[BaseException]) -> None:
-    assert issubclass(error, FOREIGN)
-    assert kind_of(error.__new__(error)) is not None
-
-
-def test_a_bare_timeout_means_what_the_place_says() -> None:
-    assert failure_of(TimeoutError(), FailureKind.FIRST_BYTE_TIMEOUT).kind is FailureKind.FIRST_BYTE_TIMEOUT
-
-
-def test_the_detail_of_a_failure_is_one_short_line() -> None:
-    assert "\n" not in failure_of(ValueError("a\nb" * 500), FailureKind.RESET).detail
-    assert len(failure_of(ValueError("x" * 5000), FailureKind.RESET).detail) <= 200

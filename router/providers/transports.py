@@ -1,0 +1,36 @@
+"""Which transport carries a provider's calls: the network's, or a simulator's."""
+
+from collections.abc import Mapping
+
+from router.domain.ports import Clock, Ids, Transport
+from router.domain.routes import ProviderSpec
+from router.providers.simulated_options import parse_options
+from router.providers.simulated_transport import SimulatedTransport
+from router.providers.transport import AioTransport
+
+
+class Transports:
+    """One transport to the network for all providers; one simulator for each simulated one, kept while it is unchanged."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock = clock
+        self._ids = ids
+        self._network = AioTransport()
+        self._simulated: dict[str, tuple[ProviderSpec, SimulatedTransport]] = {}
+
+    def of(self, spec: ProviderSpec) -> Transport:
+        if spec.type != "simulated":
+            return self._network
+        known = self._simulated.get(spec.name)
+        if known is None or known[0] != spec:
+            known = spec, SimulatedTransport(parse_options(spec.options), self._clock, self._ids)
+            self._simulated[spec.name] = known
+        return known[1]
+
+    def keep(self, providers: Mapping[str, ProviderSpec]) -> None:
+        """Forget the simulators of providers that the file no longer has."""
+        for name in [name for name in self._simulated if name not in providers]:
+            del self._simulated[name]
+
+    async def close(self) -> None:
+        await self._network.close()
