@@ -23,7 +23,7 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.run ## Run routerd on router.example.yaml: SQLite and the simulated provider, no keys needed
-	$(BIN)/routerd --config router.example.yaml $(ARGS)
+	ROUTER_OBSERVABILITY_LOG_FORMAT=text $(BIN)/routerd --config router.example.yaml $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests, real PostgreSQL and Redis included (ARGS="-k name" for some)
 	ROUTERD_TEST_REQUIRE=1 $(BIN)/python -m pytest $(ARGS)

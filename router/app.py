@@ -5,7 +5,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from pathlib import Path
 import uvloop
 
 from router.config.bootstrap_items import bootstrap_items
-from router.config.load import Loaded
 from router.config.paths import control_socket
 from router.config.problems import ConfigError
 from router.config.reload import Prepared, Reloader
@@ -81,7 +80,7 @@ async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
         require_c_parser()
         async with AsyncExitStack() as stack:
             app = await _open(config_path, environ, stack)
-            stop.install(app.reload_soon)
+            stop.install(reload_soon=app.reload_soon, hurry=app.serving.quiet.set)
             await app.serve(stop)
     except (UnsafeParser, StorageUnavailable, SecretUnavailable) as error:
         raise StartRefused(getattr(error, "hint", "") or str(error)) from error
@@ -91,41 +90,44 @@ async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
 
 async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitStack) -> "App":
     """Everything the daemon stands on, opened in order; `stack` closes it in reverse."""
-    apps: list[App] = []
-    reloader = Reloader(
-        config_path, environ, swap=lambda good: apps[0].swap(good), rejected=lambda error: apps[0].reject(error)
-    )
+    reloader = Reloader(config_path, environ)
     prepared = reloader.prepare()
     config = prepared.loaded.config
     instruments = stack.enter_context(_instruments(config.observability.log_format))
     database = await _open_database(config, stack)
-    apps.append(App(prepared, database, server_secret(config), instruments))
-    stack.push_async_callback(apps[0].close)
-    apps[0].reloader = reloader
-    return apps[0]
+    app = App(prepared, database, server_secret(config), instruments, reloader)
+    stack.push_async_callback(app.close)
+    return app
 
 
 class _Stop:
-    """Signals as events: the first SIGTERM or SIGINT asks for a drain, the second for haste, SIGHUP for a reload."""
+    """Signals: the first SIGTERM or SIGINT asks for a drain, the second for haste, SIGHUP for a reload."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self.hurried = asyncio.Event()
+        self.is_hurried = False
+        self._hurry: Callable[[], None] | None = None
 
-    def install(self, reload_soon: Callable[[], None]) -> None:
+    def install(self, *, reload_soon: Callable[[], None], hurry: Callable[[], None]) -> None:
+        self._hurry = hurry
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._note)
         loop.add_signal_handler(signal.SIGHUP, reload_soon)
 
     def _note(self) -> None:
-        (self.hurried if self.asked.is_set() else self.asked).set()
+        if self.asked.is_set() and self._hurry is not None:
+            self.is_hurried = True
+            self._hurry()
+        self.asked.set()
 
 
 class App:
     """One daemon. Made of parts that are already open; `serve` returns when everything is drained and settled."""
 
-    def __init__(self, prepared: Prepared, database: Database, secret: bytes, instruments: "_Instruments") -> None:
+    def __init__(
+        self, prepared: Prepared, database: Database, secret: bytes, instruments: "_Instruments", reloader: Reloader
+    ) -> None:
         clock, ids, observer = instruments.clock, SystemIds(), instruments.observer
         snapshot = prepared.snapshot
         self._loaded = prepared.loaded
@@ -139,7 +141,8 @@ class App:
         self._health = Health(clock, observer)
         self._addresses = AddressWindows(clock)
         self._tasks, self._jobs = SystemTasks(observer), SystemTasks(observer)
-        self.reloader: Reloader | None = None
+        self._reloader = reloader
+        reloader.attach(swap=self.swap, rejected=self.reject)
         self._listener: Listener | None = None
         generation = self._generation(snapshot)
         world = World(clock, ids, MemoryLimiter(clock), self._flusher, observer, self._tasks)
@@ -178,19 +181,19 @@ class App:
     def reject(self, error: ConfigError) -> None:
         """The file cannot be used: nothing changes, and everybody who looks is told."""
         count = len(error.problems)
-        self.serving.notes["config"] = f"the file has {count} problem(s) and is not in force; first: {error.problems[0].render()}"
+        self.serving.notes["config"] = (
+            f"the file has {count} problem(s) and is not in force; first: {error.problems[0].render()}"
+        )
         self._instruments.observer.emit(ConfigRejected(tuple(p.render() for p in error.problems)))
 
     def reload_soon(self) -> None:
         """Reload in the background: SIGHUP."""
-        if self.reloader is not None:
-            self._tasks.spawn(self._reload(), name="reload")
+        self._tasks.spawn(self._reload(), name="reload")
 
     async def reload_now(self) -> dict[str, object]:
         """Reload and say what came of it: the control socket's answer."""
-        assert self.reloader is not None
-        is_good = await self.reloader.reload()
-        problems = [] if is_good else [p.render() for p in self.reloader.problems]
+        is_good = await self._reloader.reload()
+        problems = [] if is_good else [p.render() for p in self._reloader.problems]
         return {"reloaded": is_good, "fingerprint": self.serving.current.snapshot.fingerprint, "problems": problems}
 
     async def _reload(self) -> None:
@@ -234,13 +237,14 @@ class App:
 
     async def serve(self, stop: "_Stop") -> None:
         """Listen, work until asked to stop, drain. Raises StartRefused where the address cannot be bound."""
-        assert self.reloader is not None
         config, snapshot = self._loaded.config, self.serving.current.snapshot
         await self._record_configuration()
         if "bootstrap" in self.serving.notes:
             raise StartRefused(self.serving.notes["bootstrap"])
         self._listener = Listener(Edge(self.serving, build_table(self.serving)).handle, snapshot.server)
-        control = ControlSocket(ControlRoutes(self.serving, self.reload_now).build_app(), control_socket(config.database.url))
+        control = ControlSocket(
+            ControlRoutes(self.serving, self.reload_now).build_app(), control_socket(config.database.url)
+        )
         try:
             await control.start()
             url = await self._listener.start()
@@ -255,7 +259,6 @@ class App:
         await control.close()
 
     def _start_jobs(self) -> None:
-        assert self.reloader is not None
         metrics = self._instruments.metrics
         metrics.watch("routerd_inflight_requests", "Requests being handled now.", lambda: self.serving.inflight)
         metrics.watch("routerd_open_streams", "Streams being relayed now.", lambda: len(self.serving.streams))
@@ -265,7 +268,7 @@ class App:
         self._jobs.spawn(self._flusher.run(), name="ledger flush")
         self._jobs.spawn(probes.run(), name="probes")
         self._jobs.spawn(LoopLag(self._clock, metrics.observe_loop_lag).run(), name="loop lag")
-        self._jobs.spawn(self.reloader.watch(asyncio.sleep), name="file watch")
+        self._jobs.spawn(self._reloader.watch(asyncio.sleep), name="file watch")
         self._jobs.spawn(self._watch_database(), name="database watch")
 
     async def _watch_database(self) -> None:
@@ -300,23 +303,26 @@ class App:
         serving.reasons.add("draining")
         limit = serving.current.snapshot.server.drain_s
         observer.emit(Notice("info", "draining", f"{serving.inflight} requests are under way; waiting up to {limit:g} s"))
-        await self._quiet(limit, stop.hurried)
+        await self._quiet(limit)
         for stream in list(serving.streams):
             stream.interrupt()
-        await self._quiet(INTERRUPT_GRACE_S, None)
+        await self._quiet(INTERRUPT_GRACE_S)
         assert self._listener is not None
         await self._listener.close()
-        await self._tasks.wait(0.0 if stop.hurried.is_set() else TASKS_GRACE_S)
+        await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
         left = await self._flusher.drain(LEDGER_GRACE_S)
         await self._jobs.stop()
         level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")
         observer.emit(Notice(level, "stopped", text))
 
-    async def _quiet(self, limit_s: float, hurried: asyncio.Event | None) -> None:
+    async def _quiet(self, limit_s: float) -> None:
         """Until no request is under way, `limit_s` has passed, or there is a hurry."""
-        end = self._clock.monotonic() + limit_s
-        while self.serving.inflight and self._clock.monotonic() < end and not (hurried and hurried.is_set()):
-            await asyncio.sleep(0.02)
+        if not self.serving.inflight:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self.serving.quiet.wait()
+        self.serving.quiet.clear()
 
     async def close(self) -> None:
         await self._jobs.stop()

@@ -29,21 +29,19 @@ class Reloader:
     `rejected` is told of every failed attempt.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        environ: Mapping[str, str],
-        *,
-        swap: Callable[[Prepared], None],
-        rejected: Callable[[ConfigError], None],
-    ) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
         self.problems: tuple[Problem, ...] = ()
         self._path = path
         self._environ = environ
-        self._swap = swap
-        self._rejected = rejected
+        self._swap: Callable[[Prepared], None] | None = None
+        self._rejected: Callable[[ConfigError], None] | None = None
         self._seen: dict[Path, _Stamp] = {}
         self._one_at_a_time = asyncio.Lock()
+
+    def attach(self, *, swap: Callable[[Prepared], None], rejected: Callable[[ConfigError], None]) -> None:
+        """Who takes what `reload` prepares; before that only `prepare` may be called."""
+        self._swap = swap
+        self._rejected = rejected
 
     def prepare(self) -> Prepared:
         """Load and compile. Raises ConfigError. Blocks: on the event loop's thread only before the daemon serves."""
@@ -61,6 +59,7 @@ class Reloader:
 
     async def reload(self) -> bool:
         """Prepare in a thread, then swap; on failure everything stays as it was. True if a new configuration is in force."""
+        assert self._swap is not None and self._rejected is not None, "nobody is attached"
         async with self._one_at_a_time:
             try:
                 prepared = await asyncio.to_thread(self.prepare)

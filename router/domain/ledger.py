@@ -55,8 +55,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     """One finished request with its attempts. `id` is ours and unique; `request_id` may be the caller's and repeat.
 
     `status` is what the caller was answered (499: it left first). `draw`, `fingerprint`, `facets` and `health` are what
-    `explain` and `replay` need to make the same plan again: `facets` is `api stream bytes affinity-key`, `health` the target ids that were
-    ejected, `?` half-open, `!` the last one standing.
+    `explain` and `replay` need to make the same plan again: `facets` is `api stream bytes affinity-key`, `health` the
+    target ids that were ejected, `?` half-open, `!` the last one standing.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Everything worth noticing, as one union: the pipeline emits, logs and metrics subscribe. Nothing here may hold a secret."""
+"""Everything worth noticing, as one union: the pipeline emits, logs and metrics subscribe. No secret may be in it."""
 
 from dataclasses import dataclass
 

@@ -56,7 +56,7 @@ class Ledger(Protocol):
 
 class LedgerStore(Protocol):
     async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
-        """Insert requests and their attempts in one transaction; rows that exist stay as they are. Raises StorageUnavailable."""
+        """Insert requests and attempts in one transaction; rows that exist stay as they are. Raises StorageUnavailable."""
         ...
 
 
@@ -105,5 +105,3 @@ class Pinger(Protocol):
     async def ping(self) -> None:
         """Return if it answers; raise anything otherwise."""
         ...
-
-

@@ -184,7 +184,9 @@ class Plan(msgspec.Struct, frozen=True):
     draw: float
 
 
-def order_targets(alias: Alias, targets: Sequence[Target], health: HealthView, draw: float, affinity_key: str) -> list[Target]:
+def order_targets(
+    alias: Alias, targets: Sequence[Target], health: HealthView, draw: float, affinity_key: str
+) -> list[Target]:
     """All `targets` in the order to try them. A half-open target goes first: this request is its trial."""
     if len(targets) == 1:
         return list(targets)

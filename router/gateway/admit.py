@@ -35,7 +35,9 @@ class OverLimit(RateLimited):
 async def admit(limiter: Limiter, ledger: Ledger, principal: Principal, alias: Alias, request: ModelRequest) -> Reservation:
     """Hold what the request may use. Raises OverLimit, or StorageUnavailable while nothing can be recorded."""
     if not ledger.accepting():
-        raise StorageUnavailable("usage cannot be recorded at the moment; no request is sent that could not be accounted for")
+        raise StorageUnavailable(
+            "usage cannot be recorded at the moment; no request is sent that could not be accounted for"
+        )
     rules = principal.rules
     if not alias.limits.is_empty:
         rules = (*rules, LimitRule(LimitScope.MODEL, alias.name, alias.limits))

@@ -1,4 +1,4 @@
-"""What the pipeline yields to the server: a whole body or a stream of whole frames, with the facts its headers are made of."""
+"""What the pipeline yields to the server: a whole body or a stream of whole frames, with the facts for its headers."""
 
 from collections.abc import AsyncIterator, Mapping
 

@@ -20,7 +20,7 @@ from router.providers.registry import BoundProvider
 from router.providers.sse import FrameSplitter
 
 MAX_ANSWER_BYTES = 256 * 2**20
-MAX_ERROR_BYTES = 64 * 2**10
+MAX_REFUSAL_BYTES = 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
 _REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
@@ -40,7 +40,14 @@ class OpenAttempt:
     """An attempt under way. Ends exactly once: by its answer's end, by a failure, or by `leave`."""
 
     def __init__(
-        self, request: ModelRequest, candidate: Candidate, provider: BoundProvider, *, meter: Meter, health: Health, credential: str
+        self,
+        request: ModelRequest,
+        candidate: Candidate,
+        provider: BoundProvider,
+        *,
+        meter: Meter,
+        health: Health,
+        credential: str,
     ) -> None:
         self._request = request
         self._provider = provider
@@ -77,10 +84,10 @@ class OpenAttempt:
         passed = {name: headers[name] for name in PASSED_DOWN if name in headers}
         return Reply(answer.status, content_type, body, frames, passed, self.record)
 
-    def leave(self) -> None:
-        """The caller has gone: meter what was produced and drop the connection. Nothing, if the attempt is over."""
+    def leave(self, reason: str) -> None:
+        """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
         if not self._is_over:
-            self._break_off(Outcome.CANCELLED, "the caller left")
+            self._break_off(Outcome.CANCELLED, reason)
 
     @property
     def bills_on_cancel(self) -> bool:
@@ -98,7 +105,7 @@ class OpenAttempt:
 
     async def _read(self, answer: UpstreamAnswer, outcome: Outcome) -> bytes:
         if outcome is Outcome.REFUSED_UPSTREAM:
-            body = scrub(await answer.read(MAX_ERROR_BYTES), self._provider.spec.credentials)
+            body = scrub(await answer.read(MAX_REFUSAL_BYTES), self._provider.spec.credentials)
             self._end(outcome, f"HTTP {answer.status}")
             return body
         try:
@@ -123,9 +130,10 @@ class OpenAttempt:
             if whole:
                 return self._frames(stream, chunks, stream.feed(whole))
         rest = self._splitter.end()
-        if not rest:
-            raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no event")
-        return self._frames(stream, chunks, stream.feed(rest))
+        first = stream.feed(rest) if rest else b""
+        if not (stream.finished or stream.failed):
+            raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no whole event")
+        return self._frames(stream, chunks, first)
 
     async def _frames(self, stream: StreamMeter, chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
         if first:
@@ -140,8 +148,10 @@ class OpenAttempt:
             outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
             raise self._broken(outcome, failure.kind.value) from None
         rest = self._splitter.end()
-        if rest and (out := meter(rest)):
-            yield out
+        last = meter(rest) if rest else b""
+        # A frame without its blank line is relayed only as the end: nothing could follow it and still be read.
+        if last and (stream.finished or stream.failed):
+            yield last
         if stream.failed:
             self.record.usage = self._used()
             self._end(Outcome.SERVER_ERROR, "the provider sent an error event")

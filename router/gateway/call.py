@@ -67,10 +67,10 @@ class Call:
                     raise last_word(self._meter.attempts, failed) from None
                 turn = coming
 
-    def leave(self) -> None:
+    def leave(self, reason: str = "the caller left") -> None:
         """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
         if self._open is not None:
-            self._open.leave()
+            self._open.leave(reason)
 
     @property
     def bills_on_cancel(self) -> bool:

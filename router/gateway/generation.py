@@ -1,4 +1,4 @@
-"""A snapshot made usable: its providers bound to dialects, its aliases to what they can reach. Replaced whole by a reload."""
+"""A snapshot made usable: providers bound to dialects, aliases to what they can reach. Replaced whole by a reload."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -122,7 +122,9 @@ class Opening:
         case.status = reply.status
         return _answer(case, reply)
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._leave(error)
 
     def _leave(self, error: BaseException | None) -> None:
@@ -135,7 +137,10 @@ class Opening:
             gateway.drains += 1
             gateway.world.tasks.spawn(self._drain(case, call), name="drain")
             return
-        call.leave()
+        if isinstance(error, GatewayError):
+            call.leave(error.message)
+        else:
+            call.leave()
         settle(case, gateway.world.ledger, gateway.world.observer)
 
     async def _drain(self, case: Case, call: Call) -> None:

@@ -39,18 +39,22 @@ _MODEL_NAME = re.compile(r"[!-~]{1,256}")
 _NO_CANDIDATES: Mapping[FallbackReason, tuple[Candidate, ...]] = {}
 
 
-def choose_alias(snapshot: Snapshot, principal: Principal, api: Api, model: str | None, tier: str | None) -> tuple[Alias, str]:
+def choose_alias(
+    snapshot: Snapshot, principal: Principal, api: Api, model: str | None, tier: str | None
+) -> tuple[Alias, str]:
     """The alias for a request and the name it was asked by. Raises ModelRequired, ModelNotFound, InvalidRequest.
 
     An alias that does not exist and one the caller may not use answer alike, so names cannot be probed.
     """
     kind = API_KIND[api]
-    name = model if model else _unnamed(snapshot, principal, kind, tier)
+    name = model or _unnamed(snapshot, principal, kind, tier)
     alias = find_alias(snapshot, name)
     if alias is None or not principal.may_use(name):
         raise ModelNotFound(f"the model {name!r} does not exist or this key may not use it", param="model")
     if alias.kind is not kind:
-        raise InvalidRequest(f"the model {name!r} is of type {alias.kind.value}; this route needs {kind.value}", param="model")
+        raise InvalidRequest(
+            f"the model {name!r} is of type {alias.kind.value}; this route needs {kind.value}", param="model"
+        )
     return alias, name
 
 
@@ -118,7 +122,11 @@ def make_plan(snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], 
     alias, requested = named
     planner = _Planner(snapshot, health, facets, draw, [])
     own = planner.candidates(alias, requested, "target")
-    typed = {reason: tuple(planner.fallbacks(alias, reason)) for reason in alias.fallbacks} if alias.fallbacks else _NO_CANDIDATES
+    typed = (
+        {reason: tuple(planner.fallbacks(alias, reason)) for reason in alias.fallbacks}
+        if alias.fallbacks
+        else _NO_CANDIDATES
+    )
     return Plan(alias, requested, tuple(own), typed, tuple(planner.excluded), facets, draw)
 
 

@@ -1,4 +1,4 @@
-"""When another attempt is right: the classes of contract.md, the retry budget per alias, back-off. Pure but for the budget's counters."""
+"""When another attempt is right: classes of failure, Retry-After, back-off, and the retry budget of each alias."""
 
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime

@@ -78,7 +78,7 @@ def _entry(case: Case) -> LedgerEntry:
         requested_model=plan.requested[:MAX_TEXT],
         stream=case.request.stream,
         outcome=outcome,
-        status=CALLER_LEFT if outcome is Outcome.CANCELLED else case.status,
+        status=CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
         code=case.code,
         started_at=case.started_at,
         duration_us=int((meter.clock.monotonic() - case.started) * 1e6),

@@ -45,6 +45,8 @@ class Edge:
             )
         finally:
             serving.inflight -= 1
+            if serving.is_draining and not serving.inflight:
+                serving.quiet.set()
         if not response.prepared:
             self._finish(request, notes, response)
         return response
@@ -77,7 +79,9 @@ class Edge:
         """Who may not even be heard: everyone while draining, an address over its limit."""
         serving = self._serving
         if serving.is_draining:
-            raise NotReady("the gateway is shutting down; send the request to another replica or retry shortly", retry_after_s=1)
+            raise NotReady(
+                "the gateway is shutting down; send the request to another replica or retry shortly", retry_after_s=1
+            )
         trusted = serving.current.snapshot.server.trusted_proxies
         address = request.remote or ""
         if trusted:

@@ -17,6 +17,12 @@ MAX_TAGS = 16
 SERVER = "routerd"
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,64}=[^,\x00-\x1f\x7f]{0,128}")
 
+_CORS_ALLOWED = (
+    "authorization, content-type, x-api-key, x-request-id, idempotency-key, openai-beta, anthropic-version, "
+    "anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain"
+)
+_CORS_EXPOSED = "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after"
+
 Incoming = CIMultiDictProxy[str]
 
 
@@ -136,9 +142,8 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, s
     return {
         "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
         "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
-        "Access-Control-Allow-Headers": "authorization, content-type, x-api-key, x-request-id, idempotency-key, openai-beta, "
-        "anthropic-version, anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain",
-        "Access-Control-Expose-Headers": "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after",
+        "Access-Control-Allow-Headers": _CORS_ALLOWED,
+        "Access-Control-Expose-Headers": _CORS_EXPOSED,
         "Access-Control-Max-Age": "600",
         "Vary": "Origin",
     }

@@ -84,9 +84,7 @@ class Inference:
             headers.update(cors_headers(request.headers.get("Origin"), origins))
         return headers
 
-    async def _relay(
-        self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]
-    ) -> None:
+    async def _relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
         serving = self._serving
         stall = serving.current.snapshot.server.write_stall_s
         stream = EventStream(response, request, self._api, tasks=serving.tasks, write_stall_s=stall)

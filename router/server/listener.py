@@ -100,7 +100,7 @@ class ControlSocket:
         self._path = path
 
     async def start(self) -> None:
-        """Bind, replacing a socket that a killed daemon left; the caller holds the database's lock, so nobody listens there."""
+        """Bind, replacing a socket that a killed daemon left: the database's lock says that nobody listens there."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
         await self._runner.setup()

@@ -1,5 +1,6 @@
 """What every handler of one daemon shares: the generation in force, the ports, and whether it may serve."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,10 @@ from router.server.streaming import EventStream
 
 @dataclass(slots=True)
 class Serving:
-    """`current` is replaced whole by a reload; a handler reads it once. `reasons` empty means ready to serve."""
+    """`current` is replaced whole by a reload; a handler reads it once. `reasons` empty means ready to serve.
+
+    `quiet` is set when the last request under way ends while draining.
+    """
 
     current: Generation
     gateway: Gateway
@@ -27,6 +31,6 @@ class Serving:
     reasons: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)
     is_draining: bool = False
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
     inflight: int = 0
     streams: set[EventStream] = field(default_factory=set)
-

@@ -31,18 +31,26 @@ class EventStream:
     """
 
     def __init__(
-        self, response: web.StreamResponse, request: web.BaseRequest, api: Api, *, tasks: Tasks, write_stall_s: float
+        self,
+        response: web.StreamResponse,
+        request: web.BaseRequest,
+        api: Api,
+        *,
+        tasks: Tasks,
+        write_stall_s: float,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._response = response
         self._request = request
         self._api = api
         self._write_stall_s = write_stall_s
+        self._heartbeat_s = heartbeat_s
         self._loop = asyncio.get_running_loop()
         self._quiet_since = self._loop.time()
         self._writing_since: float | None = None
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
-        self._timer = self._loop.call_later(min(HEARTBEAT_S, write_stall_s), self._look)
+        self._timer = self._loop.call_later(min(heartbeat_s, write_stall_s), self._look)
         self._tasks = tasks
         self._is_over = False
 
@@ -88,10 +96,17 @@ class EventStream:
             if transport is not None:
                 transport.abort()
             return
-        if self._writing_since is None and now - self._quiet_since >= HEARTBEAT_S:
+        if self._writing_since is None and now - self._quiet_since >= self._heartbeat_s:
             self._tasks.spawn(self._comment(), name="heartbeat")
-        due = self._quiet_since + HEARTBEAT_S if self._writing_since is None else self._writing_since + self._write_stall_s
-        self._timer = self._loop.call_later(max(due - now, 1.0), self._look)
+        due = (
+            self._quiet_since + self._heartbeat_s
+            if self._writing_since is None
+            else self._writing_since + self._write_stall_s
+        )
+        # A write may begin to stall right after this look, so the next one is never further off than a stall may last.
+        self._timer = self._loop.call_later(
+            min(max(due - now, min(1.0, self._heartbeat_s)), self._write_stall_s), self._look
+        )
 
     async def _comment(self) -> None:
         """Frames are always written whole, so this stands between two of them."""

@@ -19,7 +19,8 @@ class Daemon:
     def __init__(self, path: Path, environ: dict[str, str] | None = None) -> None:
         self.in_force: list[Prepared] = []
         self.refused: list[ConfigError] = []
-        self.reloader = Reloader(path, environ or {}, swap=self.in_force.append, rejected=self.refused.append)
+        self.reloader = Reloader(path, environ or {})
+        self.reloader.attach(swap=self.in_force.append, rejected=self.refused.append)
         self.in_force.append(self.reloader.prepare())
 
     @property

@@ -17,7 +17,8 @@ def swapped() -> list[Prepared | ConfigError]:
 @pytest.fixture
 def reloader(tmp_path: Path, swapped: list[Prepared | ConfigError]) -> Reloader:
     path = write(tmp_path, MINIMAL)
-    made = Reloader(path, {}, swap=swapped.append, rejected=swapped.append)
+    made = Reloader(path, {})
+    made.attach(swap=swapped.append, rejected=swapped.append)
     made.prepare()
     write(tmp_path, MINIMAL + "server: {drain: 5s}")
     return made

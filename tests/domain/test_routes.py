@@ -86,7 +86,9 @@ def test_latency_goes_to_the_fastest_and_tries_the_unmeasured_first() -> None:
 
 
 def test_cost_goes_to_the_cheapest_and_unknown_prices_come_last() -> None:
-    of = alias(target("unknown"), target("dear", price=Price(9, 9)), target("cheap", price=Price(1, 1)), strategy=Strategy.COST)
+    of = alias(
+        target("unknown"), target("dear", price=Price(9, 9)), target("cheap", price=Price(1, 1)), strategy=Strategy.COST
+    )
     assert order(of) == ["cheap", "dear", "unknown"]
 
 

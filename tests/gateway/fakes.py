@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from router.config.snapshot import ServerSettings, Snapshot, HealthSettings, RateDefaults
+from router.config.snapshot import HealthSettings, RateDefaults, ServerSettings, Snapshot
 from router.domain.identity import EVERY_MODEL, ApiKey, Principal, Tenant
 from router.domain.ledger import LedgerEntry
 from router.domain.limits import UNLIMITED, Allowance, LimitRule, Refusal

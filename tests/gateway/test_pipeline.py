@@ -1,6 +1,8 @@
 """One request through the whole pipeline: however it ends, it is settled once, and the ledger says what happened."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -22,6 +24,7 @@ from router.domain.requests import Api, Kind, parse_request
 from router.domain.routes import Alias, Credential, FallbackReason, Strategy, Target
 from router.domain.upstream import FailureKind, TransportFailure
 from router.gateway.admit import OverLimit
+from router.gateway.answer import Answer
 from tests.gateway.fakes import DONE, USAGE_FRAME, Scripted, answer, chat, frame, principal, spec, status
 from tests.gateway.table import Table, alias
 
@@ -77,7 +80,9 @@ async def test_a_fallback_alias_answers_when_the_own_targets_fail() -> None:
 async def test_only_rate_limits_lead_to_the_rate_limit_fallback() -> None:
     fallbacks = {FallbackReason.RATE_LIMITED: ("b",), FallbackReason.DEFAULT: ("c",)}
     for step, expected in ((status(429), "q"), (status(500), "r")):
-        table = Table(alias("a", "p", fallbacks=fallbacks), alias("b", "q"), alias("c", "r"), p=[step], q=[answer()], r=[answer()])
+        table = Table(
+            alias("a", "p", fallbacks=fallbacks), alias("b", "q"), alias("c", "r"), p=[step], q=[answer()], r=[answer()]
+        )
         assert (await table.ask()).provider == expected
 
 
@@ -141,7 +146,9 @@ async def test_explicit_zero_usage_is_zero() -> None:
 
 
 async def test_forced_failover_makes_a_target_fail_without_calling_it_each_time() -> None:
-    table = Table(alias("a", "p", "q", strategy=IN_ORDER), p=[answer()], q=[answer()], changes={"force_failover": frozenset({"p"})})
+    table = Table(
+        alias("a", "p", "q", strategy=IN_ORDER), p=[answer()], q=[answer()], changes={"force_failover": frozenset({"p"})}
+    )
     for _ in range(30):
         assert (await table.ask()).attempts == 2
     assert set(table.transport.hosts) == {"q"}
@@ -150,9 +157,7 @@ async def test_forced_failover_makes_a_target_fail_without_calling_it_each_time(
 
 async def test_a_refused_credential_rotates_before_the_target_counts_as_ill() -> None:
     keys = (Credential("one", "k-one-secret"), Credential("two", "k-two-secret"))
-    table = Table(
-        alias("a", "p"), providers=[spec("p", credentials=keys)], draws=[0.1, 0.1], p=[status(401), answer()]
-    )
+    table = Table(alias("a", "p"), providers=[spec("p", credentials=keys)], draws=[0.1, 0.1], p=[status(401), answer()])
     await table.ask()
     assert [a.credential for a in table.entry.attempts] == ["one", "two"]
     assert table.health.report()["p/m"]["state"] == "up" and table.health.resting("p") == {"one"}
@@ -161,6 +166,20 @@ async def test_a_refused_credential_rotates_before_the_target_counts_as_ill() ->
 
 
 # -- streams ------------------------------------------------------------------------------------------------------
+
+
+def frames_of(answered: Answer) -> AsyncIterator[bytes]:
+    assert answered.frames is not None
+    return answered.frames
+
+
+async def leave_after(frames: int, table: Table) -> None:
+    """Open a stream, read that many frames, and be cancelled."""
+    with suppress(asyncio.CancelledError):
+        async with table.open(chat(stream=True)) as got:
+            for _ in range(frames):
+                await anext(frames_of(got))
+            raise asyncio.CancelledError
 
 
 def streamed(*pieces: bytes | Exception) -> Scripted:
@@ -199,11 +218,15 @@ async def test_a_stream_cut_after_its_first_frame_is_never_retried_and_never_fre
     pieces = [frame("one"), frame("two"), b"data: {unfinished"] + ([ending] if ending else [])
     table = Table(alias("a", "p", "q", strategy=IN_ORDER), p=[streamed(*pieces)], q=[answer()])
     seen = b""
-    with pytest.raises(UpstreamTruncated):
+
+    async def read() -> None:
+        nonlocal seen
         async with table.open(chat(stream=True)) as got:
-            assert got.frames is not None
-            async for part in got.frames:
+            async for part in frames_of(got):
                 seen += part
+
+    with pytest.raises(UpstreamTruncated):
+        await read()
     assert seen == frame("one") + frame("two")
     assert table.transport.hosts == ["p"]
     assert table.entry.outcome is Outcome.TRUNCATED and table.entry.usage.output_tokens == 2
@@ -221,21 +244,33 @@ async def test_done_inside_a_text_is_no_end() -> None:
         await table.ask(chat(stream=True))
 
 
+async def test_a_last_frame_without_its_blank_line_is_relayed_only_if_it_is_the_end() -> None:
+    async def seen(*pieces: bytes) -> bytes:
+        parts = b""
+        table = Table(alias("a", "p"), p=[streamed(*pieces)])
+        async with table.open(chat(stream=True)) as got:
+            assert got.frames is not None
+            try:
+                async for part in got.frames:
+                    parts += part
+            except UpstreamTruncated:
+                parts += b"<error>"
+        return parts
+
+    assert await seen(frame("x", "stop"), b"data: [DONE]\n") == frame("x", "stop") + b"data: [DONE]\n"
+    assert await seen(frame("x"), frame("y")[:-1]) == frame("x") + b"<error>"
+
+
 async def test_an_empty_stream_is_an_invalid_answer() -> None:
     table = Table(alias("a", "p"), p=[streamed()])
-    with pytest.raises(Exception, match="no event"):
+    with pytest.raises(Exception, match="no whole event"):
         await table.ask(chat(stream=True))
 
 
 async def test_a_caller_who_leaves_in_the_middle_stops_the_call_and_pays_for_what_was_made() -> None:
     script = streamed(frame("one"), frame("two"), frame("three"))
     table = Table(alias("a", "p"), p=[script])
-    with pytest.raises(asyncio.CancelledError):
-        async with table.open(chat(stream=True)) as got:
-            assert got.frames is not None
-            await anext(got.frames)
-            await anext(got.frames)
-            raise asyncio.CancelledError
+    await leave_after(2, table)
     assert script.closed == 1
     assert table.entry.outcome is Outcome.CANCELLED and table.entry.status == 499
     assert table.entry.usage.output_tokens == 2 and table.entry.usage.estimated
@@ -245,11 +280,7 @@ async def test_a_caller_who_leaves_in_the_middle_stops_the_call_and_pays_for_wha
 async def test_a_provider_that_bills_on_cancel_is_read_to_its_end() -> None:
     script = streamed(frame("one"), frame("two"), frame(finish="stop"), USAGE_FRAME + DONE)
     table = Table(alias("a", "p"), providers=[spec("p", bills_on_cancel=True)], p=[script])
-    with pytest.raises(asyncio.CancelledError):
-        async with table.open(chat(stream=True)) as got:
-            assert got.frames is not None
-            await anext(got.frames)
-            raise asyncio.CancelledError
+    await leave_after(1, table)
     assert table.ledger.entries == []
     [drain] = table.tasks.spawned
     await drain

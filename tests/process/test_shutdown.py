@@ -63,7 +63,7 @@ async def test_past_the_drain_a_stream_is_told_and_settled(folder: Workplace) ->
         await sim.logged("cancelled", 1.0)
         assert routerd.wait() == 0
         (entry,) = routerd.ledger()
-        assert (entry["code"], entry["estimated"]) == ("not_ready", 1)
+        assert (entry["status"], entry["code"], entry["outcome"], entry["estimated"]) == (503, "not_ready", "cancelled", 1)
         assert entry["output_tokens"] > 0
 
 

@@ -45,9 +45,13 @@ async def test_a_write_that_stalls_late_is_noticed_as_soon(folder: Workplace) ->
     config = settings({}, {"m": "sim"}, server={"timeouts": {"write_stall": "1s"}})
     with Simulator(folder, "sim", *LONG) as sim, Daemon(folder, config | {"providers": {"sim": sim.provider}}) as routerd:
         async with Wire(routerd, receive_buffer=4096) as stuck:
-            body = chat("m", "first_token=1.5", stream=True, max_tokens=100_000)
+            body = chat("m", "tokens_per_second=10000", stream=True, max_tokens=100_000)
             stuck.post("/v1/chat/completions", body)
-            await sim.logged("cancelled", 7.0)
+            loop = asyncio.get_running_loop()
+            stops_at = loop.time() + 2.2
+            while loop.time() < stops_at:
+                await stuck.reader.read(2**16)
+            await sim.logged("cancelled", 5.0)
 
 
 async def test_a_finished_stream_to_a_reader_that_catches_up_is_whole(folder: Workplace) -> None:

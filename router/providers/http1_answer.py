@@ -1,0 +1,196 @@
+"""One answer as its reader sees it. It knows its connection only while the body is still arriving: once the last byte is
+here the two part, so that nothing done to a finished answer can reach a connection that serves somebody else by now."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+
+HIGH_WATER = 256 * 2**10
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class Source(Protocol):
+    """The connection, to its answer."""
+
+    def arm(self, due: float) -> None:
+        """Look at `due_of` no later than at `due`."""
+        ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def drop(self) -> None:
+        """End the connection now, and say nothing to the answer."""
+        ...
+
+
+class Http1Answer:
+    """Implements domain.upstream.UpstreamAnswer; filled by a connection, read by one reader at a time."""
+
+    __slots__ = (
+        "status",
+        "headers",
+        "is_head",
+        "started",
+        "source",
+        "is_whole",
+        "is_stale",
+        "_loop",
+        "_until",
+        "_first_by",
+        "_idle",
+        "_pieces",
+        "_size",
+        "_wake_at",
+        "_failure",
+        "_waiter",
+        "_waiting",
+        "_has_body",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: UpstreamCall, started: float) -> None:
+        self.status = 0
+        self.headers: Mapping[str, str] = _NO_HEADERS
+        self.is_head = call.method == "HEAD"
+        self.started = started
+        self.source: Source | None = None
+        self.is_whole = False
+        self.is_stale = False
+        self._loop = loop
+        self._until = started + call.total_s
+        # Only a stream has these; another answer waits until the deadline.
+        self._first_by = min(self._until, started + call.timeouts.first_byte) if call.stream else self._until
+        self._idle = call.timeouts.idle if call.stream else call.total_s
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._wake_at = 1
+        self._failure: tuple[FailureKind, str] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting = 0.0
+        self._has_body = False
+
+    # -- the reader -------------------------------------------------------------------------------------------
+
+    async def head(self) -> None:
+        """Until the head is here. Raises TransportFailure; `is_stale` tells whether the request may be sent once more."""
+        while not self.status:
+            if self._failure is not None:
+                raise TransportFailure(*self._failure)
+            await self._wait()
+
+    async def read(self, limit: int) -> bytes:
+        if not self.is_whole:
+            await self._fill(limit)
+        if self._size > limit:
+            self.close()
+            raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
+        return self._take()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            # What came before a break is handed out before the break is.
+            if self._size:
+                yield self._take()
+            elif self._failure is not None:
+                raise TransportFailure(*self._failure)
+            elif self.is_whole:
+                return
+            else:
+                await self._wait()
+
+    def close(self) -> None:
+        source, self.source = self.source, None
+        if source is not None:
+            source.drop()
+            self.fail(FailureKind.RESET, "the answer was closed before its end")
+
+    async def _fill(self, limit: int) -> None:
+        promised = self.headers.get("content-length", "")
+        if promised and int(promised) > limit:
+            self._size = limit + 1
+            return
+        # Woken once, when all of it is here or too much of it.
+        self._wake_at = limit + 1
+        try:
+            if self.source is not None:
+                self.source.resume()
+            while self._size <= limit and not self.is_whole:
+                if self._failure is not None:
+                    raise TransportFailure(*self._failure)
+                await self._wait()
+        finally:
+            self._wake_at = 1
+
+    def _take(self) -> bytes:
+        pieces, self._size = self._pieces, 0
+        if not pieces:
+            return b""
+        whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        if self.source is not None:
+            self.source.resume()
+        return whole
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        self._waiting = self._loop.time()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    # -- the connection ---------------------------------------------------------------------------------------
+
+    def due_of(self, now: float) -> tuple[float, FailureKind]:
+        """When the wait that is on now has lasted too long, and what that is called.
+
+        While the reader is busy elsewhere (its own caller may be slow) only the deadline counts.
+        """
+        if not self._has_body:
+            if self._first_by < self._until:
+                return self._first_by, FailureKind.FIRST_BYTE_TIMEOUT
+        else:
+            idle = (now if self._waiter is None else self._waiting) + self._idle
+            if idle < self._until:
+                return idle, FailureKind.IDLE_TIMEOUT
+        return self._until, FailureKind.TOTAL_TIMEOUT
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head is here; `wake` follows when the bytes that came with it have been looked at too."""
+        self.status = status
+        self.headers = headers
+
+    def arrived(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        source = self.source
+        if source is None:
+            return
+        if not self._has_body:
+            self._has_body = True
+            source.arm(self._loop.time() + self._idle)
+        if self._size > HIGH_WATER and self._size >= self._wake_at:
+            source.pause()
+        if self._size >= self._wake_at:
+            self.wake()
+
+    def finish(self) -> None:
+        """The body is whole; the connection is no longer this answer's."""
+        self.source = None
+        self.is_whole = True
+        self.wake()
+
+    def fail(self, kind: FailureKind, detail: str = "") -> None:
+        """There will be no more; the first reason given stays."""
+        self.source = None
+        if self._failure is None and not self.is_whole:
+            self._failure = kind, detail
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,155 @@
+"""The answer to one request out of the bytes of a connection: httptools' parser and the rules it does not know. No sockets.
+
+llhttp is strict about line ends, lengths and chunks. What it lets pass and we refuse: a transfer-encoding other than
+`chunked`, statuses outside 100-599, a switch of protocols, and heads without bound.
+"""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+MAX_HEADERS = 128
+MAX_LINE_BYTES = 8 * 2**10
+MAX_HEAD_BYTES = 64 * 2**10
+_MAX_KNOWN_NAMES = 4096
+
+_known_names: dict[bytes, str] = {}
+
+
+class _Refused(Exception):
+    """Raised inside a callback: stops the parser, which passes it on as the context of its own error."""
+
+
+class AnswerParser:
+    """One for each connection, for all its answers: making one costs more than an answer's parsing. `expect`, then `feed`."""
+
+    __slots__ = (
+        "status",
+        "headers",
+        "pieces",
+        "has_head",
+        "is_whole",
+        "keeps_alive",
+        "ends_by_close",
+        "_is_bodiless",
+        "_is_interim",
+        "_line",
+        "_lines",
+        "_head_bytes",
+        "_raw_bytes",
+        "_parser",
+        "on_body",
+    )
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        """What of the body has been fed and not been taken; emptied by whoever takes it."""
+        self.on_body = self.pieces.append
+        self.expect(bodiless=False)
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+
+    def expect(self, *, bodiless: bool) -> None:
+        """The next bytes answer a new request; `bodiless` for HEAD, whose lengths announce what does not follow."""
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.has_head = False
+        self.is_whole = False
+        self.keeps_alive = False
+        self.ends_by_close = False
+        self._is_bodiless = bodiless
+        self._is_interim = False
+        self._line = 0
+        self._lines = 0
+        self._head_bytes = 0
+        self._raw_bytes = 0
+
+    def feed(self, data: bytes) -> str:
+        """Take in `data`; returns what is wrong with it, "" if nothing. After a complaint the connection is of no more use,
+        but `pieces` and `is_whole` hold for what came before."""
+        parser = self._parser
+        if parser is None:
+            return "the connection is closed"
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade:
+            return "a switch of protocols that nobody asked for"
+        except HttpParserError as error:
+            cause = error.__context__
+            if cause is not None and not isinstance(cause, _Refused):
+                raise
+            return str(cause or error)
+        if not self.has_head:
+            self._raw_bytes += len(data)
+            if self._raw_bytes > MAX_HEAD_BYTES:
+                return f"the head is over {MAX_HEAD_BYTES} bytes"
+        return ""
+
+    def stop(self) -> None:
+        """Nothing more will be fed: the parser holds our methods, and we hold it."""
+        self._parser = None
+
+    # -- callbacks --------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self.is_whole:
+            raise _Refused("more than one answer to one request")
+
+    def on_status(self, reason: bytes) -> None:
+        self._line += len(reason)
+        if self._line > MAX_LINE_BYTES:
+            raise _Refused(f"the status line is over {MAX_LINE_BYTES} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value)
+        self._head_bytes += size + 4
+        self._lines += 1
+        if size > MAX_LINE_BYTES:
+            raise _Refused(f"a header over {MAX_LINE_BYTES} bytes")
+        if self._lines > MAX_HEADERS:
+            raise _Refused(f"more than {MAX_HEADERS} headers")
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise _Refused(f"the head is over {MAX_HEAD_BYTES} bytes")
+        if self.has_head:
+            return  # a trailer: bounded like the head, and dropped
+        known = _known_names.get(name) or _know(name)
+        if known == "transfer-encoding" and known in self.headers:
+            raise _Refused("more than one transfer-encoding")
+        self.headers[known] = value.decode("latin-1").rstrip(" \t")
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        assert parser is not None
+        status = parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:
+                raise _Refused(f"an answer with status {status}")
+            self._is_interim = True
+            return
+        if status > 599:
+            raise _Refused(f"an answer with status {status}")
+        headers = self.headers
+        encoding = headers.get("transfer-encoding")
+        if encoding is not None and encoding.lower() != "chunked":
+            raise _Refused("a transfer-encoding other than chunked")
+        self.status = status
+        self.has_head = True
+        self.ends_by_close = encoding is None and "content-length" not in headers
+        if self._is_bodiless:
+            # httptools cannot be told that no body follows, so that this connection ends here.
+            self.is_whole = True
+            raise _Refused("the answer to HEAD ends with its head")
+
+    def on_message_complete(self) -> None:
+        if self._is_interim:
+            self._is_interim = False
+            self.headers = {}
+            return
+        parser = self._parser
+        assert parser is not None
+        self.is_whole = True
+        self.keeps_alive = parser.should_keep_alive()
+
+
+def _know(name: bytes) -> str:
+    known = name.decode("latin-1").lower()
+    if len(_known_names) < _MAX_KNOWN_NAMES:
+        _known_names[name] = known
+    return known
