@@ -201,7 +201,7 @@ class App:
 
     def _generation(self, snapshot: Snapshot) -> Generation:
         self._transports.keep(snapshot.providers)
-        bound = {name: bind(spec, self._transports.of(spec)) for name, spec in snapshot.providers.items()}
+        bound = {name: bind(spec, self._transports.of(spec)) for name, spec in snapshot.providers.items() if spec.apis}
         return Generation(snapshot, bound)
 
     def _in_force(self, snapshot: Snapshot) -> None:
@@ -247,6 +247,11 @@ class App:
         )
         try:
             await control.start()
+        except OSError as error:
+            # A path over 107 bytes, a file system without sockets: callers are served all the same.
+            text = f"commands cannot reach this daemon: its control socket: {error}"
+            self._instruments.observer.emit(Notice("warning", "control", text))
+        try:
             url = await self._listener.start()
         except (OSError, ValueError) as error:
             await control.close()

@@ -190,10 +190,13 @@ class Daemon(Program):
         fresh.replace(self.file)
 
     def client(self, key: str | None = KEY, **settings: Any) -> aiohttp.ClientSession:
-        """A session to this daemon that presents `key`."""
+        """A session to this daemon that presents `key`. What is no stream has been read when the answer is there."""
+        reading = aiohttp.TraceConfig()
+        reading.on_request_end.append(_read_whole)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         connector = aiohttp.TCPConnector(limit=0, ssl=settings.pop("ssl", True))
-        return aiohttp.ClientSession(self.url, headers=headers | settings.pop("headers", {}), connector=connector, **settings)
+        headers |= settings.pop("headers", {})
+        return aiohttp.ClientSession(self.url, headers=headers, connector=connector, trace_configs=[reading], **settings)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -266,6 +269,11 @@ class Daemon(Program):
             self.kill()
         elif self.process.poll() is None:
             self.stop()
+
+
+async def _read_whole(_session: object, _context: object, ended: aiohttp.TraceRequestEndParams) -> None:
+    if ended.response.content_type != "text/event-stream":
+        await ended.response.read()
 
 
 def settings(providers: Mapping[str, Any], catalog: Mapping[str, Any], **sections: Any) -> Entry:

@@ -7,9 +7,9 @@ import ssl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from tests.daemon import AUTH, Daemon
+from tests.daemon import AUTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,15 @@ class Reply:
         return str(json.loads(self.body)["error"]["code"])
 
 
+class Listening(Protocol):
+    @property
+    def address(self) -> tuple[str, int]: ...
+
+
 class Wire:
     """One connection to a daemon. `async with` closes it; `reset` ends it with RST, `half_close` sends FIN alone."""
 
-    def __init__(self, daemon: Daemon, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0) -> None:
+    def __init__(self, daemon: Listening, *, tls: ssl.SSLContext | None = None, receive_buffer: int = 0) -> None:
         self._address = daemon.address
         self._tls = tls
         self._receive_buffer = receive_buffer

@@ -7,6 +7,9 @@ from router.config.problems import Problem
 FAILED = 1
 WRONG_INPUT = 2
 
+ABORTED = "aborted"
+"""The code of a complaint that is the user's own wish, and so no error."""
+
 
 class Complaint(Exception):
     """`code` is stable for scripts, `hint` says what to do next; both texts hold no secret."""

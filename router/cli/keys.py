@@ -8,7 +8,7 @@ from typing import TypedDict, Unpack
 
 import click
 
-from router.cli.complaint import Complaint, WrongInput
+from router.cli.complaint import ABORTED, Complaint, WrongInput
 from router.cli.control import forget_keys
 from router.cli.opening import config_option, json_option, key_digest, open_config, open_database, run
 from router.cli.output import Column, Grid, notices, print_json, screen
@@ -151,7 +151,7 @@ def _confirm(wanted: str, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise WrongInput("nobody is there to confirm; pass --yes", code="not_confirmed")
     if not click.confirm(f"Refuse the key {wanted} from now on?", err=True):
-        raise Complaint("left as it is", code="aborted")
+        raise Complaint("Left as it is.", code=ABORTED)
 
 
 def _mint(prefix: str | None) -> MintedKey:

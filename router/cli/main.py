@@ -4,7 +4,6 @@ The one place where errors become exit codes: 0 good, 1 failed, 2 the input is w
 """
 
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import click
 
-from router.cli.complaint import FAILED, WRONG_INPUT, Complaint, problems_document
+from router.cli.complaint import ABORTED, FAILED, WRONG_INPUT, Complaint, problems_document
 from router.cli.output import notices, print_json, show_problems
 from router.config.problems import ConfigError, did_you_mean
 
@@ -74,7 +73,8 @@ def _run_to_exit_code(command: Any, *, as_json: bool) -> int:
     except click.ClickException as error:
         return _complain(_from_click(error), as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
-        return _complain(Complaint("stopped; nothing was changed", code="aborted"), as_json=as_json)
+        sys.stderr.write("\n")  # off the line with the ^C
+        return _complain(Complaint("Stopped.", code=ABORTED), as_json=as_json)
     except Complaint as complaint:
         return _complain(complaint, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last frontier: a fault of ours is one line, not a traceback
@@ -87,7 +87,10 @@ def _complain(complaint: Complaint, *, as_json: bool) -> int:
         print_json(complaint.as_document())
         return complaint.exit_code
     screen = notices()
-    screen.line(f"error: {complaint.message}", "bold red")
+    if complaint.code == ABORTED:
+        screen.line(complaint.message)
+    else:
+        screen.line(f"error: {complaint.message}", "bold red")
     if complaint.hint:
         screen.line(complaint.hint)
     return complaint.exit_code
@@ -116,11 +119,7 @@ def _from_fault(error: Exception) -> Complaint:
 
 def _show_version(ctx: click.Context, _: click.Parameter, *, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        try:
-            version = importlib.metadata.version("routerd")
-        except importlib.metadata.PackageNotFoundError:
-            version = "(not installed)"
-        click.echo(f"routerd {version}")
+        click.echo(f"routerd {importlib.import_module('router.system').VERSION}")
         ctx.exit()
 
 

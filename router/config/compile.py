@@ -106,7 +106,8 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, folder: Pat
         ca_file=_beside(folder, config.ca_file),
         stream_usage=config.stream_usage if config.stream_usage is not None else True,
         bills_on_cancel=config.bills_on_cancel,
-        apis=frozenset(config.apis or default_apis(kind, version)),
+        # Nothing can be asked of a type that is not built yet: plans leave its targets out.
+        apis=frozenset(config.apis or default_apis(kind, version)) if kind.is_built else frozenset(),
         timeouts=_timeouts(config.timeouts, timeouts),
         options=_without_locks(config.simulate.model_dump(exclude_none=True)),
     )

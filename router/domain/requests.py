@@ -90,11 +90,11 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
     @property
     def output_cap(self) -> int | None:
-        """The caller's cap on output tokens per choice, None where it gave none."""
+        """The caller's cap on output tokens per choice, None where it gave none or said -1, which is none in words."""
         f = self.fields
         for cap in (f.max_completion_tokens, f.max_tokens, f.max_output_tokens):
             if cap is not None:
-                return cap
+                return cap if cap >= 0 else None
         return None
 
     @property
@@ -137,14 +137,15 @@ def _param(text: str) -> str | None:
 
 
 def _check_ranges(fields: Fields) -> None:
-    for name, value in (
-        ("max_tokens", fields.max_tokens),
-        ("max_completion_tokens", fields.max_completion_tokens),
-        ("max_output_tokens", fields.max_output_tokens),
-        ("n", fields.n),
+    # llama.cpp and LM Studio write -1 for "no cap"; a provider that does not know it says so itself.
+    for name, value, least in (
+        ("max_tokens", fields.max_tokens, -1),
+        ("max_completion_tokens", fields.max_completion_tokens, -1),
+        ("max_output_tokens", fields.max_output_tokens, -1),
+        ("n", fields.n, 0),
     ):
-        if value is not None and not 0 <= value <= 2**31:
-            raise InvalidRequest(f"{name}: expected an integer from 0 to {2**31}, got {value}", param=name)
+        if value is not None and not least <= value <= 2**31:
+            raise InvalidRequest(f"{name}: expected an integer from {least} to {2**31}, got {value}", param=name)
     if fields.stream_options and bytes(fields.stream_options) != b"null":
         try:
             _STREAM_OPTIONS.decode(fields.stream_options)

@@ -11,6 +11,10 @@ HIGH_WATER = 256 * 2**10
 _NO_HEADERS: Mapping[str, str] = {}
 
 
+class Stale(TransportFailure):
+    """The connection was closed before the request reached the provider, as far as can be told."""
+
+
 class Source(Protocol):
     """The connection, to its answer."""
 
@@ -33,7 +37,7 @@ class Http1Answer:
     __slots__ = (
         "status",
         "headers",
-        "is_head",
+        "is_bodiless",
         "started",
         "source",
         "is_whole",
@@ -54,7 +58,7 @@ class Http1Answer:
     def __init__(self, loop: asyncio.AbstractEventLoop, call: UpstreamCall, started: float) -> None:
         self.status = 0
         self.headers: Mapping[str, str] = _NO_HEADERS
-        self.is_head = call.method == "HEAD"
+        self.is_bodiless = call.method == "HEAD"
         self.started = started
         self.source: Source | None = None
         self.is_whole = False
@@ -75,16 +79,16 @@ class Http1Answer:
     # -- the reader -------------------------------------------------------------------------------------------
 
     async def head(self) -> None:
-        """Until the head is here. Raises TransportFailure; `is_stale` tells whether the request may be sent once more."""
+        """Until the head is here. Raises TransportFailure, of which Stale means that the request may be sent once more."""
         while not self.status:
             if self._failure is not None:
-                raise TransportFailure(*self._failure)
+                raise Stale(*self._failure) if self.is_stale else TransportFailure(*self._failure)
             await self._wait()
 
     async def read(self, limit: int) -> bytes:
-        if not self.is_whole:
+        if not self.is_whole and int(self.headers.get("content-length", 0)) <= limit:
             await self._fill(limit)
-        if self._size > limit:
+        if not self.is_whole or self._size > limit:
             self.close()
             raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
         return self._take()
@@ -108,11 +112,7 @@ class Http1Answer:
             self.fail(FailureKind.RESET, "the answer was closed before its end")
 
     async def _fill(self, limit: int) -> None:
-        promised = self.headers.get("content-length", "")
-        if promised and int(promised) > limit:
-            self._size = limit + 1
-            return
-        # Woken once, when all of it is here or too much of it.
+        """Until all of the body is here, or too much of it: the reader is woken once."""
         self._wake_at = limit + 1
         try:
             if self.source is not None:
@@ -159,9 +159,10 @@ class Http1Answer:
         return self._until, FailureKind.TOTAL_TIMEOUT
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head is here; `wake` follows when the bytes that came with it have been looked at too."""
+        """The head is here."""
         self.status = status
         self.headers = headers
+        self.wake()
 
     def arrived(self, piece: bytes) -> None:
         """A piece of the body."""

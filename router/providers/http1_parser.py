@@ -19,7 +19,7 @@ class _Refused(Exception):
 
 
 class AnswerParser:
-    """One for each connection, for all its answers: making one costs more than an answer's parsing. `expect`, then `feed`."""
+    """One for each connection and all its answers: making one costs more than parsing one. `expect`, then `feed`."""
 
     __slots__ = (
         "status",

@@ -84,9 +84,7 @@ def _deployment(candidate: Candidate) -> str:
 
 
 def _path_route(spec: ProviderSpec) -> Route:
-    """A query of the base URL (Azure AI Inference's `?api-version=`) stays at the end of every URL made from it."""
-    base, mark, query = (spec.base_url or _NOWHERE).partition("?")
-    return PathRoute(base.rstrip("/"), query=mark + query)
+    return PathRoute((spec.base_url or _NOWHERE).rstrip("/"))
 
 
 def _azure_route(spec: ProviderSpec) -> Route:

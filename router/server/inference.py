@@ -95,7 +95,7 @@ class Inference:
             serving.streams.discard(stream)
 
 
-async def read_body(request: web.BaseRequest, limit: int) -> bytes:
+async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY_TIMEOUT_S) -> bytes:
     """The whole body, at most `limit` bytes, within 30 s. Raises BodyTooLarge, RequestTimeout, UnsupportedMediaType."""
     headers = request.headers
     encoding = headers.get("Content-Encoding")
@@ -109,16 +109,25 @@ async def read_body(request: web.BaseRequest, limit: int) -> bytes:
     if content.is_eof():
         body = content.read_nowait()
     else:
+        if headers.get("Expect", "").lower() == "100-continue":
+            await _invite(request)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 body = await _read_slowly(content, limit)
         except TimeoutError:
-            raise RequestTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s") from None
+            raise RequestTimeout(f"the body did not arrive within {within_s:.0f} s") from None
     if len(body) > limit:
         raise _too_large(limit)
     if not body:
         raise InvalidRequest("the body is empty; expected a JSON object")
     return body
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    """Ask a caller that waits for it to send its body. The interim answer does not count as the beginning of ours."""
+    writer = request.writer
+    await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    writer.output_size = 0
 
 
 async def _read_slowly(content: StreamReader, limit: int) -> bytes:

@@ -8,6 +8,9 @@ from pathlib import Path
 from aiohttp import http_parser, web
 
 from router.config.snapshot import ServerSettings
+from router.domain.errors import InternalError, InvalidRequest
+from router.server.errors import error_body, status_of
+from router.server.headers import SERVER
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -30,6 +33,33 @@ def require_c_parser() -> None:
         )
 
 
+class _Connection(web.RequestHandler):
+    """One connection. What is no HTTP gets our envelope: aiohttp's own page quotes the bytes, a key among them, and names
+    its version."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; it cannot become an error")
+        is_theirs = status < 500
+        error = InvalidRequest("the request is not valid HTTP/1.1") if is_theirs else InternalError("internal error")
+        body = error_body(error, "", is_messages=False)
+        headers = {"Server": SERVER}
+        response = web.Response(status=status_of(error), body=body, content_type="application/json", headers=headers)
+        response.force_close()
+        return response
+
+
+class _HttpServer(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
 class Listener:
     """Accepts connections and hands their requests to `handle` until `close`.
 
@@ -39,7 +69,7 @@ class Listener:
 
     def __init__(self, handle: Handle, settings: ServerSettings) -> None:
         self._settings = settings
-        server = web.Server(
+        server = _HttpServer(
             handle,
             access_log=None,
             handler_cancellation=True,

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from router.cli.main import COMMANDS, LazyGroup
+from router.system import VERSION
 from tests.cli.commandline import CommandLine
 from tests.daemon import ROOT
 
@@ -149,4 +150,4 @@ def test_a_reader_who_leaves_early_is_no_fault(tmp_path: Path) -> None:
 
 def test_the_version_is_told(bare: CommandLine) -> None:
     printed = bare("--version")
-    assert (printed.code, printed.out.split()[0]) == (0, "routerd")
+    assert (printed.code, printed.out) == (0, f"routerd {VERSION}\n")

@@ -168,3 +168,9 @@ def test_an_unknown_price_is_free_only_where_the_file_says_so(tmp_path: Path) ->
     assert compiled(tmp_path, head).aliases["odd-model"].targets[0].price is None
     free = compiled(tmp_path, head + "pricing: {unknown: free}\n").aliases["odd-model"].targets[0].price
     assert free == Price(0, 0)
+
+
+def test_a_provider_type_that_is_not_built_yet_serves_nothing(tmp_path: Path) -> None:
+    text = "providers: {claude: {type: anthropic, api_key: k-claude}}\n"
+    text += "model_catalog: [{alias: c, type: chat, targets: [{provider: claude, model: c}]}]\n"
+    assert compiled(tmp_path, text).providers["claude"].apis == frozenset()

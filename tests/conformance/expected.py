@@ -6,7 +6,7 @@ The rules are those of the contract's "Same-dialect fidelity", "Streams" and "Er
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from router.domain.requests import Api
@@ -155,6 +155,14 @@ def is_finished(of: Exchange, stream: bytes) -> bool:
     lists = len(prompts) if isinstance(prompts, list) and prompts and isinstance(prompts[0], str) else 1
     is_done = re.search(rb"(?:\A|[\r\n])data: ?\[DONE\](?:[\r\n]|\Z)", stream) is not None
     return is_done or len(ended) >= (of.fields.get("n") or 1) * lists
+
+
+def before_the_end(of: Exchange) -> bytes:
+    """All frames before the first of those that end the stream, and half of that one."""
+    frames, _ = frames_of(of.body)
+    one_choice = replace(of, fields={})
+    first = next(at for at, frame in enumerate(frames) if is_finished(one_choice, frame) or has_failed(frame))
+    return b"".join(frames[:first]) + frames[first][: len(frames[first]) // 2]
 
 
 # -- the count ------------------------------------------------------------------------------------------------

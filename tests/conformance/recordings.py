@@ -106,6 +106,12 @@ def replayed() -> tuple[str, ...]:
     return tuple(name for name in names() if name not in EXPLAINED)
 
 
+def elsewhere() -> tuple[tuple[str, str], ...]:
+    """Method and path of the recorded calls that fetch, count or compact responses: routes that are not served."""
+    told = [json.loads(path.read_text())["request"] for path in sorted(ROOT.glob("openai/openai.responses_*/*.json"))]
+    return tuple(dict.fromkeys((asked["method"], urlsplit(asked["url"]).path) for asked in told))
+
+
 @cache
 def exchange(name: str) -> Exchange:
     told = json.loads((ROOT / name).read_text())
@@ -161,12 +167,12 @@ def place_of(of: Exchange, origin: str) -> Place:
         return Place(provider, deployed[1], path)
     if of.family == "azure" and parts.path == "/openai/responses" and version:
         provider = key | {"type": "azure-openai", "endpoint": base, "api_version": version[1], "apis": ["responses"]}
-        return Place(provider, "", f"/{of.number}/openai/responses?{parts.query}")
-    if of.family == "azure" and (not of.url or parts.path.startswith("/openai/v1/")):
+        return Place(provider, of.model, f"/{of.number}/openai/responses?{parts.query}")
+    # Azure AI Inference (`/models/...?api-version=`) has no provider type; its models answer on the v1 route too.
+    if of.family == "azure" and (not of.url or parts.path.startswith(("/openai/v1/", "/models/"))):
         provider = key | {"type": "azure-openai", "endpoint": base, "api_version": "v1"}
         return Place(provider, "", f"/{of.number}/openai/v1{end}")
     # A recorder's placeholder for the base URL (`<NAME>/chat/completions`) stands for one that ends in /v1.
     prefix = "/v1" if not parts.scheme else parts.path.removesuffix(end)
     kind = "openai-compatible" if of.family.startswith("compat-") or of.family == "azure" else of.family
-    query = f"?{parts.query}" if parts.query else ""
-    return Place(key | {"type": kind, "base_url": base + prefix + query}, "", f"/{of.number}{prefix}{end}{query}")
+    return Place(key | {"type": kind, "base_url": base + prefix}, "", f"/{of.number}{prefix}{end}")

@@ -5,7 +5,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tests.conformance.expected import INJECTED, answer_of
+from tests.conformance.expected import INJECTED, answer_of, before_the_end
 from tests.conformance.recordings import Exchange
 
 
@@ -23,11 +23,13 @@ class ReplayingServer:
 
     `piece` None sends a body at once, with its length; a number sends chunks of so many bytes, each of its own, and
     lets the loop turn between some of them. On the wire they may still meet: the exact cuts are tested in process.
+    `stops_early`: streams stop before their end, as if that were it.
     """
 
     def __init__(self, exchanges: list[Exchange]) -> None:
         self._exchanges = {of.number: of for of in exchanges}
         self.piece: int | None = None
+        self.stops_early = False
         self.received: dict[int, list[Received]] = defaultdict(list)
 
     async def __aenter__(self) -> Self:
@@ -57,7 +59,7 @@ class ReplayingServer:
         number = int(target.split("/")[1])
         self.received[number].append(Received(method, target, headers, body))
         of = self._exchanges[number]
-        await self._answer(writer, of, answer_of(of, INJECTED in body))
+        await self._answer(writer, of, before_the_end(of) if self.stops_early else answer_of(of, INJECTED in body))
 
     async def _answer(self, writer: asyncio.StreamWriter, of: Exchange, body: bytes) -> None:
         lines = [f"{name}: {value}" for name, value in of.upstream_headers.items()]

@@ -30,6 +30,7 @@ def test_the_acted_on_fields_are_read_and_the_bytes_kept() -> None:
         (b'{"max_output_tokens":3}', 3),
         (b'{"max_tokens":0}', 0),
         (b'{"max_tokens":null}', None),
+        (b'{"max_tokens":-1}', None),
         (b"{}", None),
     ],
 )
@@ -87,7 +88,8 @@ def test_a_body_that_is_no_utf8_is_refused_wherever_the_byte_stands(body: bytes)
     [
         (b'{"model":1}', "model"),
         (b'{"stream":"yes"}', "stream"),
-        (b'{"max_tokens":-1}', "max_tokens"),
+        (b'{"max_tokens":-2}', "max_tokens"),
+        (b'{"n":-1}', "n"),
         (b'{"max_tokens":1.5}', "max_tokens"),
         (b'{"max_completion_tokens":2147483649}', "max_completion_tokens"),
         (b'{"max_output_tokens":"9"}', "max_output_tokens"),

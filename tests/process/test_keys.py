@@ -47,7 +47,7 @@ async def test_a_key_disabled_by_another_process_is_refused_within_5_seconds(fol
 async def test_a_key_revoked_on_the_command_line_is_refused_within_5_seconds(folder: Workplace) -> None:
     with Daemon(folder, config(key("a"))) as routerd:
         assert await status_of(routerd, "a") == 200
-        command = [sys.executable, "-m", "router", "keys", "revoke", "a", "--config", str(routerd.file)]
+        command = [sys.executable, "-m", "router", "keys", "revoke", "a", "--yes", "--config", str(routerd.file)]
         environ = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
         done = subprocess.run(command, cwd=folder.path, env=environ, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,6 +1,7 @@
 """What keeps a daemon from starting is one clear message and the documented exit code; what does not is done on boot."""
 
 import asyncio
+import json
 import socket
 import sqlite3
 
@@ -16,7 +17,7 @@ CONFIG = settings({"sim": {"type": "simulated"}}, {"m": "sim"})
 
 def refused(folder: Workplace, config: object) -> tuple[int, str]:
     """Exit code and words of a daemon that cannot start."""
-    (folder.path / "refused.json").write_text(__import__("json").dumps(config))
+    (folder.path / "refused.json").write_text(json.dumps(config))
     program = Program(folder, "refused", ["--config", "refused.json"], {})
     return program.wait(), program.said()
 
@@ -45,16 +46,10 @@ async def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(folder
         pass
     database = folder.path / "data/router.db"
     with sqlite3.connect(database) as connection:
-        (table,) = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE '%migrations%'").fetchone()
-        names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        newest = connection.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()
-        later = [9999 if isinstance(v, int) and n == names[0] else v for n, v in zip(names, newest, strict=True)]
-        connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(later))})", later)
+        connection.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later', 'x', 0)")
     connection.close()
-    before = sqlite3.connect(database).execute("SELECT count(*) FROM sqlite_master").fetchone()
     code, said = refused(folder, CONFIG)
-    assert (code, "9999" in said or "newer" in said, "Traceback" in said) == (1, True, False)
-    assert sqlite3.connect(database).execute("SELECT count(*) FROM sqlite_master").fetchone() == before
+    assert (code, "9999_later" in said, "later routerd" in said, "Traceback" in said) == (1, True, True, False)
 
 
 async def test_a_wrong_file_exits_2_and_names_every_mistake(folder: Workplace) -> None:
@@ -87,7 +82,7 @@ async def test_postgresql_is_migrated_on_boot_and_holds_the_ledger(folder: Workp
 
 async def test_postgresql_without_a_secret_is_refused(folder: Workplace, postgres_url: str) -> None:
     code, said = refused(folder, CONFIG | {"database": {"url": postgres_url}})
-    assert (code, "secret" in said, "Traceback" in said) == (2, True, False) or (code, "secret" in said) == (1, True)
+    assert (code in {1, 2}, "server.secret" in said, "Traceback" in said) == (True, True, False)
 
 
 async def test_a_long_folder_name_keeps_nobody_from_starting(folder: Workplace) -> None:
@@ -95,6 +90,7 @@ async def test_a_long_folder_name_keeps_nobody_from_starting(folder: Workplace) 
     with Daemon(folder, settings({"sim": {"type": "simulated"}}, {"m": "sim"}, database={"url": f"sqlite:///{deep}/router.db"})) as routerd:
         async with routerd.client() as http:
             assert (await http.get("/readyz")).status == 200
+        assert "commands cannot reach" in routerd.events("control")[0]["message"]
 
 
 async def test_it_is_ready_within_a_second_and_a_half_and_small(folder: Workplace) -> None:

@@ -3,7 +3,6 @@
 import datetime as dt
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,19 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamCall
-from router.providers.transport import AioTransport
 from tests.providers.hostile import says, upstream
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
-
-
-@pytest.fixture
-async def transport() -> AsyncIterator[AioTransport]:
-    made = AioTransport()
-    yield made
-    await made.close()
 
 
 def post(url: str, ca: str = "") -> UpstreamCall:
@@ -60,7 +52,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_nobody_vouches_for_is_refused(transport: AioTransport, certificate: Path) -> None:
+async def test_a_certificate_nobody_vouches_for_is_refused(transport: Transport, certificate: Path) -> None:
     async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
         with pytest.raises(TransportFailure) as caught:
             await transport.send(post(peer.url))
@@ -68,7 +60,7 @@ async def test_a_certificate_nobody_vouches_for_is_refused(transport: AioTranspo
         assert peer.requests == []
 
 
-async def test_a_certificate_from_the_providers_ca_file_is_accepted(transport: AioTransport, certificate: Path) -> None:
+async def test_a_certificate_from_the_providers_ca_file_is_accepted(transport: Transport, certificate: Path) -> None:
     async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
         answer = await transport.send(post(peer.url, ca=str(certificate)))
         assert await answer.read(100) == b"abc"
@@ -77,14 +69,14 @@ async def test_a_certificate_from_the_providers_ca_file_is_accepted(transport: A
             await transport.send(post(peer.url))
 
 
-async def test_a_certificate_for_another_name_is_refused(transport: AioTransport, certificate: Path) -> None:
+async def test_a_certificate_for_another_name_is_refused(transport: Transport, certificate: Path) -> None:
     async with upstream(says(WHOLE), tls=server_tls(certificate)) as peer:
         with pytest.raises(TransportFailure) as caught:
             await transport.send(post(peer.url.replace("127.0.0.1", "localhost"), ca=str(certificate)))
         assert caught.value.kind is FailureKind.TLS
 
 
-async def test_an_old_tls_version_is_refused(transport: AioTransport, certificate: Path) -> None:
+async def test_an_old_tls_version_is_refused(transport: Transport, certificate: Path) -> None:
     context = server_tls(certificate)
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -95,7 +87,7 @@ async def test_an_old_tls_version_is_refused(transport: AioTransport, certificat
         assert peer.requests == []
 
 
-async def test_a_missing_ca_file_is_named(transport: AioTransport) -> None:
+async def test_a_missing_ca_file_is_named(transport: Transport) -> None:
     with pytest.raises(TransportFailure, match=r"no-such\.pem") as caught:
         await transport.send(post("https://127.0.0.1:9/", ca="/no-such.pem"))
     assert caught.value.kind is FailureKind.TLS

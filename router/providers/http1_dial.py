@@ -1,0 +1,95 @@
+"""Opens connections: names to addresses with a short memory, addresses raced as RFC 8305 has it, TLS on top.
+
+Foreign errors are translated here, by one table. Whatever fails here has failed before a byte of the request was written.
+"""
+
+import asyncio
+import socket
+import ssl
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from router.domain.upstream import FailureKind, TransportFailure
+from router.providers.http1_connection import Http1Connection
+from router.providers.http1_request import Origin
+from router.providers.tls_trust import TrustStore
+
+DNS_TTL_S = 10.0
+HAPPY_EYEBALLS_DELAY_S = 0.25
+MAX_DETAIL = 200
+_MAX_NAMES = 1024
+
+# The nearest class of the exception's method resolution order decides.
+FAILURES: dict[type[BaseException], FailureKind] = {
+    socket.gaierror: FailureKind.DNS,
+    UnicodeError: FailureKind.DNS,  # a label that is empty or too long
+    ssl.SSLError: FailureKind.TLS,
+    ssl.CertificateError: FailureKind.TLS,
+    TimeoutError: FailureKind.CONNECT_TIMEOUT,  # the kernel's own
+    OSError: FailureKind.CONNECT,
+    RuntimeError: FailureKind.CONNECT,  # uvloop's word for some of them
+}
+FOREIGN = (OSError, UnicodeError, RuntimeError)
+
+
+def failure_of(error: OSError | UnicodeError | RuntimeError) -> TransportFailure:
+    kind = next(FAILURES[ancestor] for ancestor in type(error).__mro__ if ancestor in FAILURES)
+    return TransportFailure(kind, f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_DETAIL])
+
+
+class Dialer:
+    """Made inside the running loop. Its callers have the timer, and may be cancelled at any point."""
+
+    def __init__(self, trust: TrustStore) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._trust = trust
+        self._resolved: dict[tuple[str, int], tuple[float, list[AddrInfoType]]] = {}
+        self._resolving: dict[tuple[str, int], asyncio.Future[OSError | UnicodeError | None]] = {}
+
+    async def dial(self, origin: Origin, connection: Http1Connection) -> None:
+        """Connect `connection`. Raises TransportFailure: DNS, TLS or CONNECT."""
+        try:
+            trust = await self._trust.context(origin.ca_file) if origin.is_tls else None
+            addresses = await self._addresses(origin.host, origin.port)
+            link = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S, interleave=1)
+            try:
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                name = origin.host.rstrip(".") if origin.is_tls else None
+                await self._loop.create_connection(lambda: connection, sock=link, ssl=trust, server_hostname=name)
+            except BaseException:
+                link.close()
+                raise
+        except FOREIGN as error:
+            raise failure_of(error) from None
+
+    async def _addresses(self, host: str, port: int) -> list[AddrInfoType]:
+        """Of everybody who asks for a name at one time, one asks the resolver. Failures are shared, not remembered."""
+        key = host, port
+        while True:
+            known = self._resolved.get(key)
+            if known is not None and known[0] > self._loop.time():
+                return known[1]
+            asked = self._resolving.get(key)
+            if asked is None:
+                return await self._resolve(key)
+            if (error := await asyncio.shield(asked)) is not None:
+                raise failure_of(error)
+
+    async def _resolve(self, key: tuple[str, int]) -> list[AddrInfoType]:
+        asked = self._resolving[key] = self._loop.create_future()
+        failed: OSError | UnicodeError | None = None
+        try:
+            found: list[AddrInfoType] = [
+                *await self._loop.getaddrinfo(*key, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            ]
+        except (OSError, UnicodeError) as error:
+            failed = error
+            raise
+        finally:
+            # None to those who wait if it was cancelled: one of them asks again.
+            del self._resolving[key]
+            asked.set_result(failed)
+        if len(self._resolved) >= _MAX_NAMES:
+            self._resolved.clear()
+        self._resolved[key] = self._loop.time() + DNS_TTL_S, found
+        return found

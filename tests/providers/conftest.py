@@ -1,0 +1,50 @@
+"""Both implementations of the transport port, each as the contract suite's `transport`; and the loops its tests run on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+import uvloop
+
+from router.domain.ports import Transport
+from router.providers.lean_transport import LeanTransport
+from router.providers.transport import AioTransport
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+PRODUCTION: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
+PLAIN: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """The contract on the loop the daemon uses, our own protocol on both, everything else on the plain one."""
+    name = item.path.name
+    if name.startswith("test_http1"):
+        return PRODUCTION | PLAIN
+    return PRODUCTION if name.startswith("test_transport") else PLAIN
+
+
+@pytest.fixture(params=["aiohttp", "lean"])
+async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+    """Closed after the test, which must have ended every answer it got."""
+    if request.param == "aiohttp":
+        plain = AioTransport()
+        yield plain
+        await plain.close()
+        return
+    lean = LeanTransport()
+    yield lean
+    await assert_clean(lean)
+
+
+async def assert_clean(lean: LeanTransport) -> None:
+    """No connection is busy, the count of slots is right, and nothing is left once the transport is closed."""
+    pool = lean._pool
+    for _ in range(5):
+        await asyncio.sleep(0)  # an aborted connection is told so by the loop
+    assert [c for c in pool.connections if c._answer is not None] == []
+    assert pool._open == sum(line.open for line in pool._origins.values()) == len(pool.connections)
+    assert [line.origin for line in pool._origins.values() if line.waiting] == []
+    known = list(pool.connections)
+    await lean.close()
+    assert (len(pool.connections), pool._open) == (0, 0)
+    assert [c for c in known if c._timer is not None or c._transport is not None] == []
