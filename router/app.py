@@ -145,7 +145,9 @@ class App:
         reloader.attach(swap=self.swap, rejected=self.reject)
         self._listener: Listener | None = None
         generation = self._generation(snapshot)
-        world = World(clock, ids, MemoryLimiter(clock), self._flusher, observer, self._tasks)
+        world = World(
+            clock, ids, MemoryLimiter(clock), self._flusher, observer, self._tasks, asyncio.get_running_loop().call_later
+        )
         self._seals = BootstrapSeals(
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
         )
@@ -209,7 +211,7 @@ class App:
         self._health.cooldown_s = snapshot.health.cooldown_s
         self._addresses.reconfigure(snapshot.rates.per_address_per_minute, snapshot.rates.address_exempt)
         self._instruments.metrics.reconfigure(snapshot)
-        self._instruments.redactor.know(secrets_of(snapshot))
+        self._instruments.redactor.know(snapshot.secrets())
 
     def _refresh_tls(self, snapshot: Snapshot) -> None:
         if self._listener is None:
@@ -315,6 +317,7 @@ class App:
         assert self._listener is not None
         await self._listener.close()
         await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
+        serving.gateway.settler.flush()
         left = await self._flusher.drain(LEDGER_GRACE_S)
         await self._jobs.stop()
         level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")
@@ -388,12 +391,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-
-
-def secrets_of(snapshot: Snapshot) -> Iterator[str]:
-    """What no log line may show, beyond what looks like a secret anyway."""
-    for provider in snapshot.providers.values():
-        yield from (credential.key for credential in provider.credentials)
-        yield from (value for _, value in provider.headers)
-    if snapshot.metrics_token:
-        yield snapshot.metrics_token

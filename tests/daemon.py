@@ -156,7 +156,9 @@ class Simulator(Program):
 
     async def logged(self, event: str, timeout_s: float = 5.0, **wanted: Any) -> Entry:
         """The first line of that event, waited for."""
-        found = await until(lambda: self.log(event=event, **wanted) or None, timeout_s, what=f"{event} {wanted} in the simulator")
+        found = await until(
+            lambda: self.log(event=event, **wanted) or None, timeout_s, what=f"{event} {wanted} in the simulator"
+        )
         return found[0]
 
     def __enter__(self) -> Self:
@@ -238,7 +240,9 @@ class Daemon(Program):
 
     async def entry(self, request_id: str, timeout_s: float = 5.0) -> Entry:
         """The ledger's row of one request, waited for: the ledger is written in batches."""
-        found = await until(lambda: self.ledger(request_id=request_id) or None, timeout_s, what=f"{request_id} in the ledger")
+        found = await until(
+            lambda: self.ledger(request_id=request_id) or None, timeout_s, what=f"{request_id} in the ledger"
+        )
         assert len(found) == 1, found
         return found[0]
 

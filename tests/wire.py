@@ -49,7 +49,9 @@ class Wire:
         await asyncio.get_running_loop().sock_connect(plain, self._address)
         name = "localhost" if self._tls else None
         limit = self._receive_buffer or 2**20
-        self.reader, self.writer = await asyncio.open_connection(sock=plain, ssl=self._tls, server_hostname=name, limit=limit)
+        self.reader, self.writer = await asyncio.open_connection(
+            sock=plain, ssl=self._tls, server_hostname=name, limit=limit
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,7 +63,10 @@ class Wire:
     def post(self, path: str, body: object, **headers: str) -> None:
         """A whole POST of JSON with the tests' key; a header's `_` stands for `-`."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send(head("POST", path, {"Content-Type": "application/json", "Content-Length": str(len(data))} | _named(headers)) + data)
+        self.send(
+            head("POST", path, {"Content-Type": "application/json", "Content-Length": str(len(data))} | _named(headers))
+            + data
+        )
 
     def reset(self) -> None:
         sock = self.writer.get_extra_info("socket")

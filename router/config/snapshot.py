@@ -1,6 +1,6 @@
 """The compiled configuration: frozen, indexed, secrets resolved, fingerprinted; fetched once per request."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -79,3 +79,11 @@ class Snapshot:
     metrics_token: str = field(default="", repr=False)
     unknown_price: UnknownPrice = UnknownPrice.WARN
     warnings: tuple[str, ...] = ()
+
+    def secrets(self) -> Iterator[str]:
+        """What no log line may show, beyond what looks like a secret anyway."""
+        for provider in self.providers.values():
+            yield from (credential.key for credential in provider.credentials)
+            yield from (value for _, value in provider.headers)
+        if self.metrics_token:
+            yield self.metrics_token

@@ -17,7 +17,7 @@ from router.gateway.health import Health
 from router.gateway.meter import Meter
 from router.gateway.plan import choose_alias, facets_of, make_plan
 from router.gateway.retries import RetryBudget
-from router.gateway.settle import Caller, Case, settle
+from router.gateway.settle import Caller, Case, Later, Settler
 from router.gateway.turns import Dice
 
 MAX_DRAINS = 64
@@ -33,6 +33,7 @@ class World:
     ledger: Ledger
     observer: Observer
     tasks: Tasks
+    later: Later
 
 
 class Gateway:
@@ -43,6 +44,7 @@ class Gateway:
         self.world = world
         self.health = health
         self.status_of = status_of
+        self.settler = Settler(world.ledger, world.observer, world.later)
         self.dice = Dice(health, RetryBudget(world.clock), world.ids)
         self.drains = 0
 
@@ -141,14 +143,14 @@ class Opening:
             call.leave(error.message)
         else:
             call.leave()
-        settle(case, gateway.world.ledger, gateway.world.observer)
+        gateway.settler.settle(case)
 
     async def _drain(self, case: Case, call: Call) -> None:
         try:
             await call.drain()
         finally:
             self._gateway.drains -= 1
-            settle(case, self._gateway.world.ledger, self._gateway.world.observer)
+            self._gateway.settler.settle(case)
 
 
 def _answer(case: Case, reply: Reply) -> Answer:

@@ -1,10 +1,13 @@
-"""The one end of every admitted request: limits given back, ledger written, observers told. One step, never awaited."""
+"""The one end of every admitted request: limits given back, ledger written, observers told. Never awaited."""
+
+from collections.abc import Callable
 
 import msgspec
 
+from router.domain.errors import StorageUnavailable
 from router.domain.identity import Principal
 from router.domain.ledger import LedgerEntry, Outcome
-from router.domain.observations import RequestFinished
+from router.domain.observations import Failure, RequestFinished
 from router.domain.ports import Ledger, Observer, Reservation
 from router.domain.requests import ModelRequest
 from router.domain.routes import ALL_WELL, HealthView, Plan
@@ -12,6 +15,10 @@ from router.gateway.meter import Meter
 
 MAX_TEXT = 1024
 CALLER_LEFT = 499
+BATCH_DELAY_S = 0.02
+
+Later = Callable[[float, Callable[[], None]], object]
+"""Call it after so many seconds; an event loop's `call_later`."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -43,6 +50,7 @@ class Case(msgspec.Struct):
     reservation: Reservation
     status: int = CALLER_LEFT
     code: str = ""
+    duration_us: int = 0
 
     @property
     def outcome(self) -> Outcome:
@@ -50,15 +58,39 @@ class Case(msgspec.Struct):
         return attempts[-1].outcome if attempts else Outcome.NO_TARGET
 
 
-def settle(case: Case, ledger: Ledger, observer: Observer) -> None:
-    """Give back what was held and record what was used. Called once, when the caller leaves the block."""
-    usage = case.meter.usage
-    case.reservation.settle(usage.total_tokens)
-    entry = _entry(case)
-    try:
-        ledger.record(entry)
-    finally:
-        observer.emit(RequestFinished(entry))
+class Settler:
+    """The one end of every admitted request. What was held is given back at once; the record is made in batches.
+
+    Entries are built, recorded and observed a few hundredths of a second later, many in a row: the work is the same, but
+    done with warm caches it costs half. `flush` makes what is waiting at once.
+    """
+
+    def __init__(self, ledger: Ledger, observer: Observer, later: Later) -> None:
+        self._ledger = ledger
+        self._observer = observer
+        self._later = later
+        self._ended: list[Case] = []
+
+    def settle(self, case: Case) -> None:
+        """Called once, when the caller leaves the block. One step that cannot be cancelled; never raises."""
+        meter = case.meter
+        case.duration_us = int((meter.clock.monotonic() - case.started) * 1e6)
+        case.reservation.settle(meter.usage.total_tokens)
+        self._ended.append(case)
+        if len(self._ended) == 1:
+            self._later(BATCH_DELAY_S, self.flush)
+
+    def flush(self) -> None:
+        """Record and observe every settled request that waits."""
+        ended, self._ended = self._ended, []
+        for case in ended:
+            entry = _entry(case)
+            try:
+                self._ledger.record(entry)
+            except StorageUnavailable as error:
+                owed = f"not recorded: request {entry.id}, tenant {entry.tenant}, key {entry.key_id}, {entry.cost} nano-USD"
+                self._observer.emit(Failure(entry.request_id, owed, str(error)))
+            self._observer.emit(RequestFinished(entry))
 
 
 def _entry(case: Case) -> LedgerEntry:
@@ -81,7 +113,7 @@ def _entry(case: Case) -> LedgerEntry:
         status=CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
         code=case.code,
         started_at=case.started_at,
-        duration_us=int((meter.clock.monotonic() - case.started) * 1e6),
+        duration_us=case.duration_us,
         first_byte_us=first,
         usage=meter.usage,
         cost=meter.cost,

@@ -47,6 +47,8 @@ class Edge:
             serving.inflight -= 1
             if serving.is_draining and not serving.inflight:
                 serving.quiet.set()
+        if serving.is_draining:
+            response.force_close()
         if not response.prepared:
             self._finish(request, notes, response)
         return response
@@ -119,8 +121,6 @@ class Edge:
         origins = self._serving.current.snapshot.server.cors_origins
         if origins:
             headers.update(cors_headers(request.headers.get("Origin"), origins))
-        if self._serving.is_draining:
-            response.force_close()
 
 
 def _refusal_headers(error: GatewayError) -> dict[str, str]:

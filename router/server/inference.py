@@ -30,6 +30,7 @@ from router.server.headers import (
 from router.server.notes import Notes
 from router.server.state import Serving
 from router.server.streaming import EventStream
+from router.server.whole_answer import whole_answer
 
 BODY_TIMEOUT_S = 30.0
 _JSON_TYPES = frozenset({"application/json", "application/octet-stream", "text/plain"})
@@ -61,7 +62,7 @@ class Inference:
             async with opening as answer:
                 out = self._headers(request, answer)
                 if answer.frames is None:
-                    return web.Response(status=answer.status, body=answer.body, headers=out)
+                    return whole_answer(request, answer.status, out, answer.body or b"")
                 started = web.StreamResponse(status=answer.status, headers=out)
                 await started.prepare(request)
                 await self._relay(started, request, answer.frames)

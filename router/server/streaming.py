@@ -1,6 +1,7 @@
 """Whole frames to the caller as they arrive; a comment in silence; a break becomes an error event, never a false end."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -13,14 +14,18 @@ from router.server.errors import error_object
 
 HEARTBEAT_S = 15.0
 COMMENT = b": keep-alive\n\n"
+_SEQUENCE_NUMBER = re.compile(rb'"sequence_number":\s*+(\d{1,15})')
 
 
-def error_frame(api: Api, error: GatewayError) -> bytes:
-    """The error as an event of the caller's dialect."""
+def error_frame(api: Api, error: GatewayError, after: bytes = b"") -> bytes:
+    """The error as an event of the caller's dialect. `after`: the frames relayed last; a Responses event is numbered."""
     body = error_object(error)
     if api is Api.RESPONSES:
-        flat = {"type": "error", "code": body["code"], "message": body["message"], "param": body["param"]}
-        return b"event: error\ndata: " + msgspec.json.encode(flat) + b"\n\n"
+        numbers = _SEQUENCE_NUMBER.findall(after)
+        flat: dict[str, object] = {"type": "error", "sequence_number": int(numbers[-1]) + 1 if numbers else 0}
+        flat |= {name: body[name] for name in ("code", "message", "param")}
+        # The reference has the flat members; OpenAI itself sends the nested object, and on that alone its SDKs raise.
+        return b"event: error\ndata: " + msgspec.json.encode(flat | {"error": body}) + b"\n\n"
     return b"data: " + msgspec.json.encode({"error": body}) + b"\n\n"
 
 
@@ -53,11 +58,13 @@ class EventStream:
         self._timer = self._loop.call_later(min(heartbeat_s, write_stall_s), self._look)
         self._tasks = tasks
         self._is_over = False
+        self._last = b""
 
     async def relay(self, frames: AsyncIterator[bytes]) -> None:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it."""
         try:
             async for frame in frames:
+                self._last = frame
                 await self._write(frame)
             await self._response.write_eof()
         except GatewayError as error:
@@ -80,7 +87,7 @@ class EventStream:
             self._task.cancel()
 
     async def _end_with(self, error: GatewayError) -> None:
-        await self._write(error_frame(self._api, error))
+        await self._write(error_frame(self._api, error, self._last))
         await self._response.write_eof()
 
     async def _write(self, frame: bytes) -> None:

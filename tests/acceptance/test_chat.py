@@ -62,7 +62,9 @@ def test_6_an_alias_leads_to_a_local_server_by_base_url(folder: Workplace) -> No
         provider = {"type": "openai-compatible", "base_url": f"{local.origin}/v1"}
         config = settings({"local": provider}, {"gpt-3.5-turbo": [{"provider": "local", "model": "llama3.2"}]})
         with Daemon(folder, json.dumps(config).replace("a-secret-of-the-tests-only", "my-secret")) as routerd:
-            answer = curl(routerd, CHAT, *AUTH, "-d", '{"model":"gpt-3.5-turbo","messages":[{"role":"user","content":"Hi"}]}')
+            answer = curl(
+                routerd, CHAT, *AUTH, "-d", '{"model":"gpt-3.5-turbo","messages":[{"role":"user","content":"Hi"}]}'
+            )
             assert is_answered(answer, "gpt-3.5-turbo")
         assert [line["model"] for line in local.log(event="received")] == ["llama3.2"]
 
@@ -77,7 +79,12 @@ def test_10_responses_with_an_image_and_a_schema_match_it_and_stream(routerd: Da
     picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     body = {
         "model": "gpt-5-mini",
-        "input": [{"role": "user", "content": [{"type": "input_text", "text": "What is here?"}, {"type": "input_image", "image_url": picture}]}],
+        "input": [
+            {
+                "role": "user",
+                "content": [{"type": "input_text", "text": "What is here?"}, {"type": "input_image", "image_url": picture}],
+            }
+        ],
         "response_format": {"type": "json_schema", "json_schema": {"name": "seen", "schema": schema, "strict": True}},
     }
     answer = curl(routerd, "/v1/responses", *AUTH, "-d", json.dumps(body))

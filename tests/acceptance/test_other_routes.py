@@ -28,7 +28,9 @@ bootstrap:
 """
 
 
-@pytest.mark.parametrize(("body", "count"), [('{"input":"hello world"}', 1), ('{"input":["first","second"]}', 2), ('{"input":["a","b","c"]}', 3)])
+@pytest.mark.parametrize(
+    ("body", "count"), [('{"input":"hello world"}', 1), ('{"input":["first","second"]}', 2), ('{"input":["a","b","c"]}', 3)]
+)
 def test_7_embeddings_without_a_model_come_one_for_each_input_in_order(routerd: Daemon, body: str, count: int) -> None:
     answer = curl(routerd, "/v1/embeddings", *AUTH, "-d", body)
     assert (answer.status, answer.headers["x-router-model"]) == (200, "text-embedding-3-small")
@@ -38,7 +40,12 @@ def test_7_embeddings_without_a_model_come_one_for_each_input_in_order(routerd: 
 
 def test_8_models_are_listed_for_a_key_and_only_for_a_key(routerd: Daemon) -> None:
     listed = curl(routerd, "/v1/models", "-H", "Authorization: Bearer KEY")
-    assert {model["id"] for model in listed.json["data"]} == {"gpt-5-mini", "gpt-5", "text-embedding-3-small", "omni-moderation-latest"}
+    assert {model["id"] for model in listed.json["data"]} == {
+        "gpt-5-mini",
+        "gpt-5",
+        "text-embedding-3-small",
+        "omni-moderation-latest",
+    }
     refused = curl(routerd, "/v1/models")
     assert (refused.status, refused.json["error"]["code"]) == (401, "invalid_api_key")
 
@@ -94,11 +101,15 @@ async def test_23_it_runs_on_a_bare_machine_with_sqlite_beside_it(folder: Workpl
 
 async def test_24_check_then_sighup_puts_a_new_alias_in_force(folder: Workplace) -> None:
     with Daemon(folder, EXAMPLE, FREE_PORT) as routerd:
-        changed = EXAMPLE.replace("model_catalog:\n", "model_catalog:\n  - {alias: brand-new, targets: [{provider: demo, model: gpt-5}]}\n", 1)
+        changed = EXAMPLE.replace(
+            "model_catalog:\n", "model_catalog:\n  - {alias: brand-new, targets: [{provider: demo, model: gpt-5}]}\n", 1
+        )
         (folder.path / "next.yaml").write_text(changed)
         environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **FREE_PORT}
         check = [sys.executable, "-m", "router", "check", "--config", "next.yaml"]
-        checked = subprocess.run(check, cwd=folder.path, env=environ, capture_output=True, text=True, timeout=20, check=False)
+        checked = subprocess.run(
+            check, cwd=folder.path, env=environ, capture_output=True, text=True, timeout=20, check=False
+        )
         assert checked.returncode == 0, checked.stdout + checked.stderr
         assert (await routerd.reload(changed))["event"] == "config_reloaded"
         body = '{"model":"brand-new","messages":[{"role":"user","content":"hi"}]}'

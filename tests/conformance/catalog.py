@@ -8,6 +8,10 @@ from tests.daemon import settings
 
 KINDS = {Api.EMBEDDINGS: "embeddings", Api.MODERATIONS: "moderation"}
 PLENTY = 10**9
+LIMITS = (
+    *("requests_per_minute", "tokens_per_minute", "per_address_per_minute"),
+    *("parallel_requests_key", "parallel_requests_tenant"),
+)
 
 
 def alias_of(of: Exchange) -> str:
@@ -29,10 +33,7 @@ def configuration(exchanges: list[Exchange], origin: str) -> dict[str, Any]:
     places = {of.number: place_of(of, origin) for of in exchanges}
     providers = {f"p{number}": place.provider for number, place in places.items()}
     catalog = {alias_of(of): _alias(of, places[of.number].deployment) for of in exchanges}
-    limits = dict.fromkeys(
-        ("requests_per_minute", "tokens_per_minute", "parallel_requests_key", "parallel_requests_tenant", "per_address_per_minute"),
-        PLENTY,
-    )
+    limits = dict.fromkeys(LIMITS, PLENTY)
     tiers = {tier_of(of): alias_of(of) for of in exchanges if "model" not in of.fields}
     return settings(providers, catalog, rate_limits=limits, tiers=tiers)
 

@@ -15,7 +15,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    name = item.callspec.params.get("name", "") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    name = (
+        str(item.callspec.params.get("name", "")) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
+    )
     if name and (call.when == "call" or report.failed):
         stash = item.config.stash
         failed = stash.setdefault(_FAILED, {})

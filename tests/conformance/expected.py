@@ -138,7 +138,7 @@ def _parsed(text: bytes) -> Json | None:
 def has_failed(stream: bytes) -> bool:
     """Whether the provider itself sent an error event."""
     named = re.search(rb"(?:\A|[\r\n])event: ?error[\r\n]", stream) is not None
-    return named or any(event.get("type") == "error" or ("choices" in event and event.get("error")) for event in events(stream))
+    return named or any(e.get("type") == "error" or ("choices" in e and e.get("error")) for e in events(stream))
 
 
 def is_finished(of: Exchange, stream: bytes) -> bool:
@@ -190,8 +190,8 @@ def _usage_in(event: Json) -> Json:
 def _counts(usage: Json) -> Counts:
     details_in: Json = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
     details_out: Json = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
-    count_in = usage.get("prompt_tokens", usage.get("input_tokens"))
-    count_out = usage.get("completion_tokens", usage.get("output_tokens", 0))
+    count_in: int = usage["prompt_tokens"] if "prompt_tokens" in usage else usage["input_tokens"]
+    count_out: int = usage["completion_tokens"] if "completion_tokens" in usage else usage.get("output_tokens") or 0
     outside = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cache_read_input_tokens")
     cached = details_in.get("cached_tokens")
     reasoning = details_out.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0

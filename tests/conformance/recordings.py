@@ -28,9 +28,11 @@ PATHS = {
     Api.MODERATIONS: "/moderations",
 }
 _SELECTED = re.compile(
-    r"(?:openai|azure|groq|mistral|huggingface|ollama|compat-[^/]*)/(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|responses)/"
+    r"(?:openai|azure|groq|mistral|huggingface|ollama|compat-[^/]*)/"
+    r"(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|responses)/"
 )
-_HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
+_HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
+_OF_THE_SERVER = frozenset({"date", "server"})
 _PROMPTS: dict[Api, dict[str, Any]] = {
     Api.CHAT: {"messages": [{"role": "user", "content": "What was asked is not recorded."}]},
     Api.COMPLETIONS: {"prompt": "What was asked is not recorded."},
@@ -91,7 +93,7 @@ class Exchange:
     @property
     def upstream_headers(self) -> dict[str, str]:
         """What of the recorded headers a replaying server sends."""
-        kept = {name: value for name, value in self.headers.items() if name not in _HOP_BY_HOP}
+        kept = {name: value for name, value in self.headers.items() if name not in _HOP_BY_HOP | _OF_THE_SERVER}
         return kept | {"content-type": self.content_type}
 
 
@@ -158,7 +160,7 @@ class Place:
 def place_of(of: Exchange, origin: str) -> Place:
     """The provider at `origin`, where the first segment of the path is the exchange's number."""
     parts, base = urlsplit(of.url), f"{origin}/{of.number}"
-    key = {"api_key": "sk-upstream-of-the-tests"}
+    key: dict[str, Any] = {"api_key": "sk-upstream-of-the-tests"}
     end = PATHS[of.api]
     version = re.search(r"api-version=([^&]+)", parts.query)
     if of.family == "azure" and (deployed := _DEPLOYMENT.search(parts.path)) and version:

@@ -1,4 +1,4 @@
-"""An exchange through the whole gateway in process: a scripted transport in the place of the sockets, nothing else made up."""
+"""An exchange through the whole gateway in process: a scripted transport stands where the sockets do."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def pieces_of(size: int, body: bytes) -> Sequence[bytes]:
 
 
 @dataclass
-class Outcome:
+class Replayed:
     """What came of one replay: the answer or the error, the bytes for the caller, the ledger's entry."""
 
     answer: Answer | None
@@ -57,7 +57,8 @@ class Replay:
         self._of = of
         self._place = place_of(of, "http://upstream.test")
         target = Target("p/m", "p", model, deployment=self._place.deployment, price=PRICE)
-        self._table = Table(Alias(alias, API_KIND[of.api], (target,)), providers=[self._spec()], changes={"tiers": {TIER: alias}})
+        named = Alias(alias, API_KIND[of.api], (target,))
+        self._table = Table(named, providers=[self._spec()], changes={"tiers": {TIER: alias}})
 
     def _spec(self) -> ProviderSpec:
         provider = self._place.provider
@@ -72,7 +73,7 @@ class Replay:
             apis=apis,
         )
 
-    async def ask(self, sent: Json, write: Write, pieces: Iterable[bytes]) -> Outcome:
+    async def ask(self, sent: Json, write: Write, pieces: Iterable[bytes]) -> Replayed:
         """Send `sent` and read the answer to its end, however it ends."""
         table = self._table
         table.transport.scripts["upstream"] = [Pieces(self._of, pieces)]
@@ -86,10 +87,10 @@ class Replay:
                     got.append(answer.body or b"")
                 else:
                     async for block in answer.frames:
-                        got.append(block)
+                        got += [block]
         except GatewayError as raised:
             error = raised
-        return Outcome(answer, error, b"".join(got), table.ledger.entries.pop())
+        return Replayed(answer, error, b"".join(got), table.ledger.entries.pop())
 
     @property
     def calls(self) -> list[UpstreamCall]:

@@ -8,9 +8,9 @@ from tests.conformance.recordings import EXPLAINED, exchange, names
 
 COLUMNS = ("passed", "mapped", "explained", "failed")
 HEADER = (
-    "passed: requests and answers byte for byte, usage as recorded. mapped: the provider's 401, 403, 429, 5xx as our own error.",
-    "explained: not replayed, reasons in tests/conformance/explained.json. Retrieval, deletion and listing of stored responses",
-    "(recorded as responses_get and responses_aux) are other routes, answered 501 by name, and are not counted here.",
+    "passed: requests and answers byte for byte, usage as recorded. mapped: the provider's 401, 403, 429, 5xx as our error.",
+    "explained: not replayed, reasons in tests/conformance/explained.json. What fetches, counts or compacts responses",
+    "(recorded as responses_get and responses_aux) are other routes, answered 501 by name and not counted here.",
 )
 
 
@@ -35,5 +35,5 @@ def lines_of(failed: Mapping[str, bool], tests: int) -> Iterator[str]:
     total: Counter[str] = sum(rows.values(), Counter())
     yield f"{'all':<48}" + "".join(f"{total[column]:>10}" for column in COLUMNS)
     good = total["passed"] + total["mapped"]
-    share = 100 * total["explained"] / max(1, total.total())
-    yield f"{good} of {total.total()} exchanges as promised ({len(names())} recorded), {share:.1f} % explained; {tests} tests"
+    share = f"{100 * total['explained'] / max(1, total.total()):.1f} % explained"
+    yield f"{good} of {total.total()} exchanges as promised, {share} ({len(names())} recorded; {tests} tests)"

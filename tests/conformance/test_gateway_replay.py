@@ -17,7 +17,7 @@ from tests.conformance import expected
 from tests.conformance.catalog import upstream_model
 from tests.conformance.expected import Counts, Json, Write, airy, asks_usage, compact
 from tests.conformance.recordings import ABSENT, EXPLAINED, Exchange, exchange, names, place_of, replayed
-from tests.conformance.replay import WHOLE, Outcome as Replayed, Replay, pieces_of
+from tests.conformance.replay import WHOLE, Replay, Replayed, pieces_of
 
 one_loop = pytest.mark.asyncio(loop_scope="module")
 SIZES = (WHOLE, 1460, 64, 7, 3, 2, 1)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from tests.conformance.expected import INJECTED, answer_of, before_the_end
@@ -38,7 +37,7 @@ class ReplayingServer:
         self.origin = f"http://{host}:{port}"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
         await self._server.wait_closed()
 

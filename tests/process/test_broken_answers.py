@@ -26,7 +26,10 @@ CUT = {"cut": "cut_stream;after_events=4", "end-early": "end_early;after_events=
 
 @pytest.fixture(scope="module")
 def bad(module_folder: Workplace) -> Iterator[Simulator]:
-    faults = [f"{order.partition(';')[0]}=1;{order.partition(';')[2]};models={name}" for name, (order, *_) in BEFORE_THE_FIRST_BYTE.items()]
+    faults = [
+        f"{order.partition(';')[0]}=1;{order.partition(';')[2]};models={name}"
+        for name, (order, *_) in BEFORE_THE_FIRST_BYTE.items()
+    ]
     flags = [word for fault in faults for word in ("--fault", fault)]
     with Simulator(module_folder, "bad", "--tokens-per-second", "0", *flags) as running:
         yield running
@@ -41,20 +44,30 @@ def good(module_folder: Workplace) -> Iterator[Simulator]:
 @pytest.fixture(scope="module")
 def routerd(module_folder: Workplace, bad: Simulator, good: Simulator) -> Iterator[Daemon]:
     catalog = {name: ["bad", "good"] for name in (*BEFORE_THE_FIRST_BYTE, *INVALID)}
-    alone = {name: {"targets": ["bad"], "max_attempts": 1} for name in (*CUT, "refused", "all-html", "error-event", "bad-frame")}
+    alone = {
+        name: {"targets": ["bad"], "max_attempts": 1} for name in (*CUT, "refused", "all-html", "error-event", "bad-frame")
+    }
     with Daemon(module_folder, settings({"bad": bad.provider, "good": good.provider}, catalog | alone)) as running:
         yield running
 
 
 @pytest.mark.parametrize("name", BEFORE_THE_FIRST_BYTE)
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-async def test_a_failure_before_the_first_byte_is_answered_by_the_next_target(routerd: Daemon, name: str, stream: bool) -> None:
+async def test_a_failure_before_the_first_byte_is_answered_by_the_next_target(
+    routerd: Daemon, name: str, stream: bool
+) -> None:
     _, outcome, status = BEFORE_THE_FIRST_BYTE[name]
     request_id = f"{name}-{stream}"
     async with routerd.client() as http:
-        answer = await http.post("/v1/chat/completions", json=chat(name, stream=stream), headers={"X-Request-Id": request_id})
+        answer = await http.post(
+            "/v1/chat/completions", json=chat(name, stream=stream), headers={"X-Request-Id": request_id}
+        )
         text = await answer.text()
-        assert (answer.status, answer.headers["X-Router-Provider"], answer.headers["X-Router-Attempts"]) == (200, "good", "2")
+        assert (answer.status, answer.headers["X-Router-Provider"], answer.headers["X-Router-Attempts"]) == (
+            200,
+            "good",
+            "2",
+        )
     assert text.endswith("data: [DONE]\n\n") is stream
     first, second = (await routerd.entry(request_id))["tries"]
     assert (first["provider"], first["outcome"], first["status"]) == ("bad", outcome, status)
@@ -67,7 +80,12 @@ async def test_when_no_target_is_left_html_becomes_our_own_502(routerd: Daemon) 
     async with routerd.client() as http:
         answer = await http.post("/v1/chat/completions", json=chat("all-html", "html_error"))
         error = (await answer.json())["error"]
-    assert (answer.status, answer.content_type, error["type"], error["code"]) == (502, "application/json", "upstream_error", "upstream_error")
+    assert (answer.status, answer.content_type, error["type"], error["code"]) == (
+        502,
+        "application/json",
+        "upstream_error",
+        "upstream_error",
+    )
     assert [(a["provider"], a["status"]) for a in error["attempts"]] == [("bad", 502)]
     assert "nginx" not in json.dumps(error)
 
@@ -106,7 +124,12 @@ async def test_a_cut_chat_stream_ends_in_an_error_event_without_done(routerd: Da
     assert all(json.loads(event.removeprefix("data: "))["choices"][0]["finish_reason"] is None for event in sent)
     assert len(bad.log(event="received", case=name)) == 1, "nothing is retried after the first byte"
     entry = await routerd.entry(name)
-    assert (entry["outcome"], entry["status"], entry["code"], entry["estimated"]) == ("truncated", 502, "upstream_truncated", 1)
+    assert (entry["outcome"], entry["status"], entry["code"], entry["estimated"]) == (
+        "truncated",
+        502,
+        "upstream_truncated",
+        1,
+    )
     assert 1 <= entry["output_tokens"] <= 8
 
 

@@ -32,11 +32,15 @@ async def test_before_its_body_is_complete_nothing_is_sent_and_nothing_recorded(
 ) -> None:
     received, recorded = len(sim.log()), len(routerd.ledger())
     async with Wire(routerd) as wire:
-        wire.send(head("POST", "/v1/chat/completions", {"Content-Type": "application/json", "Content-Length": 1000}) + b'{"model"')
+        wire.send(
+            head("POST", "/v1/chat/completions", {"Content-Type": "application/json", "Content-Length": 1000}) + b'{"model"'
+        )
         await wire.writer.drain()
         ENDINGS[ending](wire)
     async with routerd.client() as http:
-        answer = await http.post("/v1/chat/completions", json=chat("m", "tokens_per_second=0"), headers={"X-Request-Id": f"after-{ending}"})
+        answer = await http.post(
+            "/v1/chat/completions", json=chat("m", "tokens_per_second=0"), headers={"X-Request-Id": f"after-{ending}"}
+        )
         assert answer.status == 200
     await routerd.entry(f"after-{ending}")
     assert (len(sim.log(event="received")), len(routerd.ledger())) == (received // 2 + 1, recorded + 1)

@@ -81,7 +81,14 @@ async def test_unknown_wrong_expired_and_disabled_keys_are_answered_alike(folder
         assert await status_of(routerd, "soon") == 200
         await routerd.reload(config(key("expired", expires=past), key("soon", expires=soon)))
         answers = set()
-        wrong = ("sk-demo.wrong-secret-of-this-key", "sk-nobody.some-secret-of-nobody", "sk-expired.the-secret-of-the-key-expired", "sk-gone.the-secret-of-the-key-gone", "nonsense", "sk-' OR 1=1 --.x")
+        wrong = (
+            "sk-demo.wrong-secret-of-this-key",
+            "sk-nobody.some-secret-of-nobody",
+            "sk-expired.the-secret-of-the-key-expired",
+            "sk-gone.the-secret-of-the-key-gone",
+            "nonsense",
+            "sk-' OR 1=1 --.x",
+        )
         await _becomes(routerd, "gone", 401)
         for presented in wrong:
             async with routerd.client(presented) as http, http.post("/v1/chat/completions", json=chat("m")) as answer:
@@ -102,12 +109,16 @@ async def test_a_key_sees_and_uses_only_its_models_and_scopes(folder: Workplace)
             hidden, absent = [await (await http.post("/v1/chat/completions", json=chat(m))).text() for m in ("n", "x")]
             assert hidden.replace("'n'", "'x'") == absent
             for path in ("/v1/models", "/v1/embeddings"):
-                answer = await (http.get(path) if path.endswith("models") else http.post(path, json={"model": "m", "input": "x"}))
+                answer = await (
+                    http.get(path) if path.endswith("models") else http.post(path, json={"model": "m", "input": "x"})
+                )
                 assert (answer.status, (await answer.json())["error"]["code"]) == (403, "scope_missing")
 
 
 async def test_nothing_secret_is_in_log_database_or_metrics(folder: Workplace) -> None:
-    providers = {"up": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-upstream-canary-000111222"}}
+    providers = {
+        "up": {"type": "openai-compatible", "base_url": "http://127.0.0.1:9/v1", "api_key": "sk-upstream-canary-000111222"}
+    }
     with Daemon(folder, settings(providers, {"m": "up"})) as routerd:
         async with routerd.client() as http:
             body = chat("m", user="u", tools=[])

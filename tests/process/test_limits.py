@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -25,13 +26,19 @@ def sim(module_folder: Workplace) -> Iterator[Simulator]:
 
 @pytest.fixture(scope="module")
 def routerd(module_folder: Workplace, sim: Simulator) -> Iterator[Daemon]:
-    config = settings({"sim": sim.provider}, {"m": "sim", "tight": {"targets": ["sim"], "rate_limit": {"requests_per_minute": 2}}})
+    config = settings(
+        {"sim": sim.provider}, {"m": "sim", "tight": {"targets": ["sim"], "rate_limit": {"requests_per_minute": 2}}}
+    )
     config["bootstrap"]["api_keys"] += [
         {"tenant": "demo", "name": name, "prefix": name, "secret": "a-secret-of-the-tests-only", "rate_limit": limits}
         for name, limits in LIMITS.items()
     ]
     with Daemon(module_folder, config) as running:
         yield running
+
+
+def seen(sim: Simulator, event: str, case: str) -> bool:
+    return len(sim.log(event=event, case=case)) == 2
 
 
 def key(name: str) -> str:
@@ -69,7 +76,9 @@ async def test_a_burst_cannot_slip_through_together(routerd: Daemon, sim: Simula
     assert len(sim.log(event="received", case="burst")) == 2
 
 
-async def test_a_slot_is_free_again_after_an_answer_a_failure_and_a_caller_that_left(routerd: Daemon, sim: Simulator) -> None:
+async def test_a_slot_is_free_again_after_an_answer_a_failure_and_a_caller_that_left(
+    routerd: Daemon, sim: Simulator
+) -> None:
     async with routerd.client(key("few")) as http:
         for order, status in (("none", 200), ("400", 400), ("500", 502), ("cut_stream", 502), ("none", 200)):
             answer = await http.post("/v1/chat/completions", json=chat("m", order))
@@ -78,13 +87,17 @@ async def test_a_slot_is_free_again_after_an_answer_a_failure_and_a_caller_that_
             held = [Wire(routerd), Wire(routerd)]
             for wire in held:
                 await wire.__aenter__()
-                wire.post("/v1/chat/completions", chat("m", "silence", case=f"held{number}", stream=True), Authorization=f"Bearer {key('few')}")
-            await until(lambda n=number: len(sim.log(event="received", case=f"held{n}")) == 2)
+                wire.post(
+                    "/v1/chat/completions",
+                    chat("m", "silence", case=f"held{number}", stream=True),
+                    Authorization=f"Bearer {key('few')}",
+                )
+            await until(partial(seen, sim, "received", f"held{number}"))
             refused = await http.post("/v1/chat/completions", json=chat("m"))
             assert (refused.status, "2 requests at a time" in await refused.text()) == (429, True)
             for wire in held:
                 wire.reset()
-            await until(lambda n=number: len(sim.log(event="cancelled", case=f"held{n}")) == 2, 1.0)
+            await until(partial(seen, sim, "cancelled", f"held{number}"), 1.0)
             answer = await http.post("/v1/chat/completions", json=chat("m"))
             assert answer.status == 200
 

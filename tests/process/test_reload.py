@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,15 +16,25 @@ pytestmark = pytest.mark.process
 
 FAST = ("--tokens-per-second", "0")
 GOOD = settings({"sim": {"type": "simulated"}}, {"m": "sim"})
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in pairwise("abcdefghi")
+)
 BAD: dict[str, tuple[Any, str]] = {
     "syntax": ("server: {listen: [", "1:"),
     "unknown-key": ({**GOOD, "servre": {}}, "servre"),
     "unknown-provider": ({**GOOD, "model_catalog": [{"alias": "m", "targets": [{"provider": "nobody"}]}]}, "nobody"),
     "missing-variable": ({**GOOD, "observability": {"metrics_token": "${NOT_SET_ANYWHERE}"}}, "NOT_SET_ANYWHERE"),
-    "missing-tls-file": ({**GOOD, "server": {"listen": "127.0.0.1:0", "tls": {"cert": "no.pem", "key": "no.key"}}}, "no.pem"),
-    "yaml-bomb": ("a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)), "a"),
+    "missing-tls-file": (
+        {**GOOD, "server": {"listen": "127.0.0.1:0", "tls": {"cert": "no.pem", "key": "no.key"}}},
+        "no.pem",
+    ),
+    "yaml-bomb": (BOMB, "a"),
     "not-utf8": ("model_catalog: \udcff", ""),
 }
+
+
+def rejected(routerd: Daemon, more_than: int) -> bool:
+    return len(routerd.events("config_rejected")) > more_than
 
 
 async def test_an_invalid_file_changes_nothing_and_is_seen_in_log_metric_and_readiness(folder: Workplace) -> None:
@@ -33,7 +45,7 @@ async def test_an_invalid_file_changes_nothing_and_is_seen_in_log_metric_and_rea
                     routerd.file.write_bytes(b"model_catalog: \xff\xfe")
                     before = len(routerd.events("config_rejected"))
                     routerd.send(signal.SIGHUP)
-                    await until(lambda seen=before: len(routerd.events("config_rejected")) > seen)
+                    await until(partial(rejected, routerd, before))
                     told = routerd.events("config_rejected")[-1]
                 else:
                     told = await routerd.reload(config)
@@ -99,7 +111,9 @@ async def test_reloads_under_load_fail_no_request(folder: Workplace, reloads: in
 
 async def test_what_needs_a_restart_stays_and_the_rest_is_in_force_at_once(folder: Workplace) -> None:
     with Daemon(folder, GOOD) as routerd:
-        changed = settings({"sim": {"type": "simulated"}}, {"m": "sim"}, server={"listen": "127.0.0.1:1", "body_limit_mb": 1})
+        changed = settings(
+            {"sim": {"type": "simulated"}}, {"m": "sim"}, server={"listen": "127.0.0.1:1", "body_limit_mb": 1}
+        )
         assert (await routerd.reload(changed))["event"] == "config_reloaded"
         async with Wire(routerd) as wire:
             wire.post("/v1/chat/completions", chat("m", padding="x" * 2**20))

@@ -23,7 +23,11 @@ def sim(module_folder: Workplace) -> Iterator[Simulator]:
 @pytest.fixture(scope="module")
 def routerd(module_folder: Workplace, sim: Simulator) -> Iterator[Daemon]:
     server = {"cors_origins": ["https://app.example.com"]}
-    catalog = {"m": "sim", "any/*": {"targets": [{"provider": "sim"}]}, "vectors": {"type": "embeddings", "targets": ["sim"]}}
+    catalog = {
+        "m": "sim",
+        "any/*": {"targets": [{"provider": "sim"}]},
+        "vectors": {"type": "embeddings", "targets": ["sim"]},
+    }
     config = settings({"sim": sim.provider}, catalog, server=server, observability={"metrics_token": "token-of-the-scraper"})
     with Daemon(module_folder, config) as running:
         yield running
@@ -46,7 +50,9 @@ def routerd(module_folder: Workplace, sim: Simulator) -> Iterator[Daemon]:
         ("GET", "/v1/models/..%2f..%2fetc%2fpasswd", 404, "model_not_found"),
     ],
 )
-async def test_what_is_not_served_says_so_in_our_envelope(routerd: Daemon, method: str, path: str, status: int, code: str) -> None:
+async def test_what_is_not_served_says_so_in_our_envelope(
+    routerd: Daemon, method: str, path: str, status: int, code: str
+) -> None:
     async with routerd.client() as http:
         answer = await http.request(method, path)
         body = await answer.json()
@@ -55,7 +61,10 @@ async def test_what_is_not_served_says_so_in_our_envelope(routerd: Daemon, metho
     assert path == "/v1/messages" or body["error"]["code"] == code
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/health", "/readyz", "/v1/models", "/openai/v1/models", "/v1/models/m", "/v1/models/any/model-7"])
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/healthz", "/health", "/readyz", "/v1/models", "/openai/v1/models", "/v1/models/m", "/v1/models/any/model-7"],
+)
 async def test_what_real_clients_try_answers_get_and_head(routerd: Daemon, path: str) -> None:
     async with routerd.client() as http:
         assert (await http.get(path)).status == 200
@@ -103,7 +112,9 @@ BAD_JSON: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("name", BAD_JSON)
-async def test_json_that_cannot_be_acted_on_is_a_400_that_names_the_field(routerd: Daemon, sim: Simulator, name: str) -> None:
+async def test_json_that_cannot_be_acted_on_is_a_400_that_names_the_field(
+    routerd: Daemon, sim: Simulator, name: str
+) -> None:
     received = len(sim.log())
     body, param = BAD_JSON[name]
     async with Wire(routerd) as wire:
@@ -116,9 +127,25 @@ async def test_json_that_cannot_be_acted_on_is_a_400_that_names_the_field(router
 
 
 @pytest.mark.parametrize(
-    "model", ["no", "m ", "M", "", "any/\r\nX-Evil: 1", "any/\x00", "any/имя", "any/" + "x" * 300, "\ud83d", "../../etc", "any/a b", "<b>"]
+    "model",
+    [
+        "no",
+        "m ",
+        "M",
+        "",
+        "any/\r\nX-Evil: 1",
+        "any/\x00",
+        "any/имя",
+        "any/" + "x" * 300,
+        "\ud83d",
+        "../../etc",
+        "any/a b",
+        "<b>",
+    ],
 )
-async def test_a_model_that_is_none_is_a_404_or_400_and_stays_out_of_headers_and_metrics(routerd: Daemon, model: str) -> None:
+async def test_a_model_that_is_none_is_a_404_or_400_and_stays_out_of_headers_and_metrics(
+    routerd: Daemon, model: str
+) -> None:
     async with Wire(routerd) as wire:
         wire.post(PATH, chat(model))
         answer = await wire.reply()
@@ -149,6 +176,7 @@ async def test_cors_is_for_listed_origins_only(routerd: Daemon) -> None:
     async with routerd.client() as http:
         for stream in (False, True):
             answer = await http.post(PATH, json=chat("m", stream=stream), headers={"Origin": "https://app.example.com"})
+            await answer.read()
             assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
             assert answer.headers["Vary"] == "Origin"
 
@@ -170,7 +198,10 @@ async def test_only_a_trusted_proxy_says_who_the_caller_is(folder: Workplace) ->
         async def statuses(prefix: str) -> list[int]:
             found = []
             for number in range(4):
-                async with routerd.client() as http, http.get("/v1/models", headers={"X-Forwarded-For": f"{prefix}{number}"}) as answer:
+                async with (
+                    routerd.client() as http,
+                    http.get("/v1/models", headers={"X-Forwarded-For": f"{prefix}{number}"}) as answer,
+                ):
                     found.append(answer.status)
             return found
 
@@ -184,13 +215,27 @@ async def test_only_a_trusted_proxy_says_who_the_caller_is(folder: Workplace) ->
 
 
 async def test_callers_headers_and_cookies_do_not_travel(routerd: Daemon, sim: Simulator) -> None:
-    sent = {"Cookie": "session=canary", "X-Evil": "1", "x-api-key": "canary", "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01"}
+    sent = {
+        "Cookie": "session=canary",
+        "X-Evil": "1",
+        "x-api-key": "canary",
+        "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+    }
     async with routerd.client() as http:
         answer = await http.post(PATH, json=chat("m", case="headers"), headers=sent)
         assert answer.status == 200
         assert "openai-version" not in answer.headers
         assert "Set-Cookie" not in answer.headers
     (received,) = sim.log(event="received", case="headers")
-    assert received["request_headers"].keys() <= {"host", "content-type", "content-length", "accept", "accept-encoding", "user-agent", "authorization", "traceparent"}
+    assert received["request_headers"].keys() <= {
+        "host",
+        "content-type",
+        "content-length",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "authorization",
+        "traceparent",
+    }
     assert "canary" not in json.dumps(received)
     assert received["traceparent"] == sent["traceparent"]

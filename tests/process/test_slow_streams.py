@@ -17,7 +17,9 @@ async def test_a_reader_that_stops_stops_its_provider_and_delays_nobody(folder: 
     with Simulator(folder, "sim", *LONG) as sim, Daemon(folder, settings({"sim": sim.provider}, {"m": "sim"})) as routerd:
         before = routerd.rss_bytes
         async with Wire(routerd, receive_buffer=4096) as stuck, routerd.client() as http:
-            stuck.post("/v1/chat/completions", chat("m", case="stuck", stream=True, max_tokens=100_000), X_Request_Id="stuck")
+            stuck.post(
+                "/v1/chat/completions", chat("m", case="stuck", stream=True, max_tokens=100_000), X_Request_Id="stuck"
+            )
             await sim.logged("received", case="stuck")
             await asyncio.sleep(0.5)
             assert sim.log(event="finished", case="stuck") == [], "20 MB cannot have gone into a reader that reads nothing"

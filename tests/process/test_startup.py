@@ -87,7 +87,9 @@ async def test_postgresql_without_a_secret_is_refused(folder: Workplace, postgre
 
 async def test_a_long_folder_name_keeps_nobody_from_starting(folder: Workplace) -> None:
     deep = "d" * 60 + "/" + "e" * 60
-    with Daemon(folder, settings({"sim": {"type": "simulated"}}, {"m": "sim"}, database={"url": f"sqlite:///{deep}/router.db"})) as routerd:
+    with Daemon(
+        folder, settings({"sim": {"type": "simulated"}}, {"m": "sim"}, database={"url": f"sqlite:///{deep}/router.db"})
+    ) as routerd:
         async with routerd.client() as http:
             assert (await http.get("/readyz")).status == 200
         assert "commands cannot reach" in routerd.events("control")[0]["message"]

@@ -27,7 +27,9 @@ def make_certificate(folder: Path, serial: int) -> bytes:
     now = datetime.now(UTC)
     built = (
         x509.CertificateBuilder(name, name, key.public_key(), serial, now - timedelta(days=1), now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -19,7 +19,13 @@ HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def raw(*lines: str, body: bytes = BODY, host: str = "Host: routerd.test", path: str = PATH) -> bytes:
-    common = (f"POST {path} HTTP/1.1", host, f"Authorization: {AUTH['Authorization']}", "Content-Type: application/json", *lines)
+    common = (
+        f"POST {path} HTTP/1.1",
+        host,
+        f"Authorization: {AUTH['Authorization']}",
+        "Content-Type: application/json",
+        *lines,
+    )
     return "\r\n".join(line for line in common if line).encode("latin-1") + b"\r\n\r\n" + body
 
 
@@ -84,7 +90,12 @@ async def test_an_upgrade_with_a_body_hides_no_second_request(routerd: Daemon) -
 
 async def test_realtime_websockets_are_refused_by_name(routerd: Daemon) -> None:
     async with routerd.client() as http:
-        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGVzdA=="}
+        upgrade = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "dGVzdA==",
+        }
         answer = await http.get("/v1/realtime?model=m", headers=upgrade)
         assert (answer.status, (await answer.json())["error"]["code"]) == (501, "not_supported")
 
@@ -102,7 +113,9 @@ async def test_a_body_over_the_limit_is_a_413(routerd: Daemon, sim: Simulator, c
     async with Wire(routerd) as wire:
         if chunked:
             wire.send(head("POST", PATH, JSON | {"Transfer-Encoding": "chunked"}))
-            wire.send(b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (data[i : i + 65536] for i in range(0, len(data), 65536))))
+            wire.send(
+                b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (data[i : i + 65536] for i in range(0, len(data), 65536)))
+            )
             wire.send(b"0\r\n\r\n")
         else:
             wire.post(PATH, data)
@@ -143,7 +156,12 @@ async def test_a_compressed_body_is_a_415_and_never_unpacked(routerd: Daemon) ->
 
 async def test_another_content_type_is_a_415(routerd: Daemon) -> None:
     async with routerd.client() as http:
-        for kind, status in (("application/xml", 415), ("multipart/form-data; boundary=x", 415), ("text/plain", 200), ("application/json; charset=utf-8", 200)):
+        for kind, status in (
+            ("application/xml", 415),
+            ("multipart/form-data; boundary=x", 415),
+            ("text/plain", 200),
+            ("application/json; charset=utf-8", 200),
+        ):
             answer = await http.post(PATH, data=json.dumps(chat("m")), headers={"Content-Type": kind})
             assert answer.status == status, kind
 

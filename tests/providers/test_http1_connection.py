@@ -1,0 +1,358 @@
+"""One connection and its answer, played without a network: what it keeps, what it drops, and who may touch what when."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from router.domain.routes import Timeouts
+from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.providers.http1_answer import HIGH_WATER, Http1Answer, Stale
+from router.providers.http1_connection import JOINED_BYTES, SLICE_BYTES
+from tests.providers.sockets import CALL, Owner, Wire
+
+OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"Content-Length: 3\r\n\r\nabc"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def calling(**changes: object) -> UpstreamCall:
+    return msgspec.structs.replace(CALL, **changes)
+
+
+async def outcome(answer: Http1Answer) -> tuple[int, bytes, FailureKind | None]:
+    """All there is of an answer: what came before a break is part of it. Fails where an answer neither ends nor breaks."""
+    body = b""
+    try:
+        async with asyncio.timeout(1):
+            await answer.head()
+            async for piece in answer.chunks():
+                assert piece
+                body += piece
+    except TransportFailure as failure:
+        return answer.status, body, failure.kind
+    return answer.status, body, None
+
+
+# -- which connections are kept -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [WHOLE, CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", b"HTTP/1.1 100 Go\r\n\r\n" + WHOLE, b"HTTP/1.1 204 None\r\n\r\n"],
+)
+async def test_a_connection_whose_answer_is_whole_is_free_again(wire: bytes) -> None:
+    w = Wire()
+    w.hears(wire)
+    assert w.owner.free == [w.connection]
+    again = w.ask()
+    w.hears(WHOLE)
+    assert await outcome(again) == (200, b"abc", None)
+    w.connection.drop()
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        WHOLE + b"x",
+        WHOLE + WHOLE,
+        OK + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+async def test_a_connection_with_anything_unaccounted_for_is_dropped_and_its_answer_is_sound(wire: bytes) -> None:
+    w = Wire()
+    w.hears(wire)
+    assert w.socket.is_aborted
+    assert (w.owner.free, w.owner.gone) == ([], [w.connection])
+    assert await outcome(w.answer) == (200, b"abc", None)
+
+
+@pytest.mark.parametrize("noise", [b"HTTP/1.1 408 Timeout\r\n\r\n", b"\r\n", WHOLE])
+async def test_a_server_that_speaks_unasked_is_hung_up_on(noise: bytes) -> None:
+    w = Wire()
+    w.hears(WHOLE)
+    w.hears(noise)
+    assert w.socket.is_aborted
+    assert w.connection.is_open is False
+
+
+async def test_an_answer_to_head_has_no_body_and_ends_the_connection() -> None:
+    w = Wire(calling(method="HEAD", body=b""))
+    w.hears(OK + b"Content-Length: 5\r\n\r\n")
+    assert await outcome(w.answer) == (200, b"", None)
+    assert w.socket.is_aborted
+
+
+async def test_an_idle_connection_is_closed_when_its_time_is_over() -> None:
+    w = Wire(owner=Owner(keep_alive_s=0.03))
+    w.hears(WHOLE)
+    async with asyncio.timeout(1):
+        while not w.socket.is_aborted:
+            await asyncio.sleep(0.005)
+    assert w.owner.gone == [w.connection]
+
+
+async def test_a_connection_that_is_used_again_and_again_is_not_closed_for_its_age() -> None:
+    w = Wire(owner=Owner(keep_alive_s=0.05))
+    w.hears(WHOLE)
+    for _ in range(8):
+        await asyncio.sleep(0.02)
+        w.ask()
+        w.hears(WHOLE)
+    assert w.connection.is_open
+    w.connection.drop()
+
+
+# -- bodies that end with their connection ----------------------------------------------------------------------------
+
+
+async def test_without_length_or_chunks_the_peer_s_close_is_the_end() -> None:
+    w = Wire()
+    w.hears(OK + b"\r\nabc", b"def")
+    w.ends()
+    assert await outcome(w.answer) == (200, b"abcdef", None)
+
+
+async def test_a_connection_that_breaks_without_a_close_is_no_end() -> None:
+    w = Wire()
+    w.hears(OK + b"\r\nabc")
+    w.connection.connection_lost(ConnectionResetError())
+    assert await outcome(w.answer) == (200, b"abc", FailureKind.RESET)
+
+
+async def test_what_came_before_a_break_is_handed_out_before_it() -> None:
+    w = Wire()
+    w.hears(CHUNKED + b"3\r\nabc\r\n", b"zz\r\n")
+    assert w.socket.is_aborted
+    assert await outcome(w.answer) == (200, b"abc", FailureKind.PROTOCOL)
+
+
+# -- after the end ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_finished_answer_cannot_touch_the_connection_that_serves_another_now() -> None:
+    w = Wire()
+    w.hears(WHOLE)
+    other = w.ask()
+    w.hears(CHUNKED)
+    w.answer.close()
+    assert await w.answer.read(100) == b"abc"
+    assert [piece async for piece in w.answer.chunks()] == []
+    with pytest.raises(TransportFailure):
+        w.hears(b"3\r\nabc\r\n")
+        await w.answer.read(-1)
+    w.answer.close()
+    assert w.connection.is_open
+    w.hears(b"0\r\n\r\n")
+    assert await outcome(other) == (200, b"abc", None)
+    assert w.owner.free == [w.connection] * 2
+    w.connection.drop()
+
+
+async def test_an_answer_that_was_closed_tells_its_reader_and_hears_no_more() -> None:
+    w = Wire()
+    w.hears(CHUNKED)
+    reader = asyncio.ensure_future(outcome(w.answer))
+    await asyncio.sleep(0)
+    w.answer.close()
+    w.answer.close()
+    assert w.socket.is_aborted
+    assert await reader == (200, b"", FailureKind.RESET)
+
+
+async def test_a_reader_that_was_cancelled_is_followed_by_one_that_misses_nothing() -> None:
+    w = Wire()
+    w.hears(CHUNKED + b"1\r\na\r\n")
+    chunks = w.answer.chunks()
+    assert await anext(chunks) == b"a"
+    waiting = asyncio.ensure_future(anext(chunks))
+    await asyncio.sleep(0)
+    w.hears(b"1\r\nb\r\n")
+    waiting.cancel()  # what it was woken for has come already
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    w.hears(b"1\r\nc\r\n0\r\n\r\n")
+    assert b"".join([piece async for piece in w.answer.chunks()]) == b"bc"
+    w.connection.drop()
+
+
+async def test_a_read_that_was_cancelled_leaves_the_whole_body_to_the_next() -> None:
+    w = Wire()
+    w.hears(CHUNKED + b"1\r\na\r\n")
+    reading = asyncio.ensure_future(w.answer.read(100))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    w.hears(b"1\r\nb\r\n0\r\n\r\n")
+    assert await w.answer.read(100) == b"ab"
+    w.connection.drop()
+
+
+# -- a request that may be sent once more -------------------------------------------------------------------------------
+
+
+async def test_only_a_reused_connection_that_dies_at_once_and_silently_makes_a_request_stale() -> None:
+    w = Wire()
+    w.hears(WHOLE)
+    again = w.ask()
+    w.ends()
+    with pytest.raises(Stale):
+        await again.head()
+
+
+async def test_a_first_request_is_never_stale() -> None:
+    w = Wire()
+    w.ends()
+    with pytest.raises(TransportFailure) as caught:
+        await w.answer.head()
+    assert (type(caught.value), caught.value.kind) == (TransportFailure, FailureKind.RESET)
+
+
+async def test_one_byte_of_an_answer_and_the_request_is_not_stale() -> None:
+    w = Wire()
+    w.hears(WHOLE)
+    again = w.ask()
+    w.hears(b"H")
+    w.ends()
+    with pytest.raises(TransportFailure) as caught:
+        await again.head()
+    assert type(caught.value) is TransportFailure
+
+
+async def test_a_connection_that_dies_late_may_have_died_of_the_request() -> None:
+    w = Wire()
+    w.hears(WHOLE)
+    again = w.ask()
+    w.connection._sent_at -= 2.0
+    w.ends()
+    with pytest.raises(TransportFailure) as caught:
+        await again.head()
+    assert type(caught.value) is TransportFailure
+
+
+# -- back-pressure ----------------------------------------------------------------------------------------------------
+
+
+async def test_reading_pauses_while_much_waits_unread_and_goes_on_when_it_was_taken() -> None:
+    w = Wire()
+    w.hears(OK + b"Content-Length: %d\r\n\r\n" % (2 * HIGH_WATER), b"x" * HIGH_WATER)
+    assert not w.socket.is_paused
+    w.hears(b"x")
+    assert w.socket.is_paused
+    chunks: AsyncIterator[bytes] = w.answer.chunks()
+    assert len(await anext(chunks)) == HIGH_WATER + 1
+    assert not w.socket.is_paused
+    w.connection.drop()
+
+
+async def test_a_connection_whose_answer_ended_while_paused_listens_again() -> None:
+    w = Wire()
+    w.hears(OK + b"Content-Length: %d\r\n\r\n" % (2 * HIGH_WATER), b"x" * HIGH_WATER + b"x", b"x" * (HIGH_WATER - 1))
+    assert not w.socket.is_paused
+    assert w.owner.free == [w.connection]
+    assert len((await outcome(w.answer))[1]) == 2 * HIGH_WATER
+    w.connection.drop()
+
+
+async def test_a_whole_body_is_read_without_pausing_up_to_the_limit() -> None:
+    w = Wire()
+    w.hears(CHUNKED, b"80000\r\n" + b"x" * 0x80000 + b"\r\n")
+    assert w.socket.is_paused
+    reading = asyncio.ensure_future(w.answer.read(2**20))
+    await asyncio.sleep(0)
+    assert not w.socket.is_paused
+    w.hears(b"80000\r\n" + b"x" * 0x80000 + b"\r\n")
+    assert not w.socket.is_paused
+    w.hears(b"1\r\nx\r\n")
+    with pytest.raises(TransportFailure) as caught:
+        await reading
+    assert caught.value.kind is FailureKind.TOO_LARGE
+    assert w.socket.is_aborted
+
+
+async def test_a_small_body_leaves_with_its_head() -> None:
+    w = Wire(calling(body=b"x" * (JOINED_BYTES - 1)))
+    assert w.socket.largest == len(w.socket.written)
+    w.connection.drop()
+
+
+async def test_a_large_body_is_written_as_the_peer_takes_it() -> None:
+    body = bytes(range(256)) * 2**13
+    w = Wire(calling(body=body), takes=SLICE_BYTES)
+    assert len(w.socket.written) < 2 * SLICE_BYTES + 100
+    while len(w.socket.written) < len(body):
+        w.socket.drained(SLICE_BYTES)
+    assert w.socket.written == b"HEAD\r\n\r\n" + body
+    assert w.socket.largest == SLICE_BYTES
+    w.hears(WHOLE)
+    assert w.owner.free == []  # the socket had not taken all of it
+    w.connection.drop()
+
+
+async def test_an_answer_that_comes_before_the_request_was_written_ends_the_connection() -> None:
+    w = Wire(calling(body=b"x" * 2**21), takes=SLICE_BYTES)
+    w.hears(b"HTTP/1.1 413 Too large\r\nContent-Length: 3\r\n\r\nabc")
+    assert await outcome(w.answer) == (413, b"abc", None)
+    assert w.socket.is_aborted
+
+
+# -- noise ------------------------------------------------------------------------------------------------------------
+
+ANSWERS = [WHOLE, CHUNKED + b"3\r\nabc\r\n2\r\nde\r\n0\r\nX: 1\r\n\r\n", OK + b"\r\nabc", b"HTTP/1.1 100 Go\r\n\r\n" + WHOLE]
+
+
+@FUZZ
+@given(
+    wire=st.sampled_from(ANSWERS),
+    places=st.lists(st.integers(0, 120), max_size=6),
+    damage=st.tuples(st.integers(0, 120), st.binary(max_size=4)),
+    ends=st.booleans(),
+)
+async def test_any_answer_damaged_anyhow_comes_to_an_end_and_to_nothing_but_a_failure(
+    wire: bytes, places: list[int], damage: tuple[int, bytes], ends: bool
+) -> None:
+    at, noise = damage[0] % (len(wire) + 1), damage[1]
+    wire = wire[:at] + noise + wire[at + len(noise) :]
+    cuts = sorted({place % (len(wire) + 1) for place in places} | {0, len(wire)})
+    w = Wire(calling(timeouts=Timeouts(first_byte=0.01, idle=0.01)))
+    w.hears(*[wire[a:b] for a, b in zip(cuts, cuts[1:], strict=False)])
+    if ends:
+        w.ends()
+    await outcome(w.answer)
+    # Kept and free, or gone: never both, never neither.
+    assert (w.connection.is_open, w.socket.is_aborted) in {(True, False), (False, True)}
+    assert len(w.owner.gone) == w.socket.is_aborted
+    w.connection.drop()
+    assert w.connection._timer is None
+
+
+@FUZZ
+@given(st.lists(st.binary(max_size=100), max_size=4), st.booleans())
+async def test_noise_comes_to_an_end(pieces: list[bytes], ends: bool) -> None:
+    w = Wire(calling(timeouts=Timeouts(first_byte=0.005, idle=0.005)))
+    w.hears(*pieces)
+    if ends:
+        w.ends()
+    assert (await outcome(w.answer))[2] is not None
+    assert w.socket.is_aborted
+    assert w.connection._timer is None
+
+
+@FUZZ
+@given(st.sampled_from(ANSWERS), st.integers(0, 120))
+async def test_a_connection_that_breaks_anywhere_is_a_reset_unless_all_was_said(wire: bytes, place: int) -> None:
+    at = place % (len(wire) + 1)
+    w = Wire()
+    w.hears(wire[:at])
+    w.ends()
+    status, body, kind = await outcome(w.answer)
+    by_close = wire == ANSWERS[2]
+    is_whole = at >= wire.index(b"\r\n\r\n") + 4 if by_close else at == len(wire)
+    assert kind is (None if is_whole else FailureKind.RESET)
+    assert (status, body) == (200, body) if is_whole else status in {0, 200}
+    assert b"abcde".startswith(body)
