@@ -41,7 +41,7 @@ from router.server.listener import ControlSocket, Listener, UnsafeParser, requir
 from router.server.routes import build_table
 from router.server.state import Serving
 from router.storage.bootstrap import BootstrapSeals, apply_bootstrap
-from router.storage.database import Database, DatabaseInUse, DatabaseRefused, sqlite_path
+from router.storage.database import Database, DatabaseRefused, sqlite_path
 from router.storage.keys import Keys
 from router.storage.lockfile import DaemonLock
 from router.storage.migrate import migrate, require_current
@@ -85,7 +85,7 @@ async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
     except (UnsafeParser, StorageUnavailable, SecretUnavailable) as error:
         raise StartRefused(getattr(error, "hint", "") or str(error)) from error
     except DatabaseRefused as error:
-        raise StartRefused(str(error), exit_code=2 if isinstance(error, DatabaseInUse) else 1) from error
+        raise StartRefused(str(error), exit_code=2) from error
 
 
 async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitStack) -> "App":

@@ -169,7 +169,10 @@ class Simulator(Program):
 
 
 class Daemon(Program):
-    """`routerd` on the folder's router.yaml, ready to serve. Leaving the block drains it; it must end well and without a failure."""
+    """`routerd` on a file in the folder, ready to serve. Leaving the block drains it: it must end well, without a failure.
+
+    `by_environment`: the file is named by ROUTER_CONFIG_FILE instead of the command line.
+    """
 
     def __init__(
         self,
@@ -178,10 +181,15 @@ class Daemon(Program):
         environ: Mapping[str, str] | None = None,
         *,
         name: str = "routerd",
+        by_environment: bool = False,
     ) -> None:
         self.file = folder.path / f"{name}.yaml"
         self.write(config)
-        super().__init__(folder, name, ["--config", str(self.file)], environ or {})
+        self._environ = dict(environ or {})
+        if by_environment:
+            super().__init__(folder, name, [], self._environ | {"ROUTER_CONFIG_FILE": str(self.file)})
+        else:
+            super().__init__(folder, name, ["--config", str(self.file)], self._environ)
         started = self.wait_until(lambda: next((e for e in self.lines() if e["event"] == "started"), None), "start")
         self.url: str = started["message"].removeprefix("routerd listens on ")
 
@@ -199,6 +207,14 @@ class Daemon(Program):
         connector = aiohttp.TCPConnector(limit=0, ssl=settings.pop("ssl", True))
         headers |= settings.pop("headers", {})
         return aiohttp.ClientSession(self.url, headers=headers, connector=connector, trace_configs=[reading], **settings)
+
+    def command(self, *words: str) -> str:
+        """What `routerd WORDS` prints, run where the daemon runs; it must exit with 0."""
+        program = [sys.executable, "-m", "router", *words]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self._environ}
+        done = subprocess.run(program, cwd=self.folder, env=environ, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     @property
     def address(self) -> tuple[str, int]:
@@ -299,7 +315,7 @@ def settings(providers: Mapping[str, Any], catalog: Mapping[str, Any], **section
 
 
 def alias(name: str, given: Any) -> Entry:
-    """One item of the catalog at a price of 1 and 2 USD per million; each alias has targets of its own, so a health of its own."""
+    """One item of the catalog at a price of 1 and 2 USD per million. Its targets are its own, and so is their health."""
     item = {"targets": [given]} if isinstance(given, str) else {"targets": given} if isinstance(given, list) else dict(given)
     targets = [
         {"provider": t, "model": name, "priority": i} if isinstance(t, str) else t for i, t in enumerate(item.pop("targets"))

@@ -133,6 +133,8 @@ def _timeouts(own: TimeoutsConfig, base: Timeouts) -> Timeouts:
 def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Price | None) -> Alias:
     """`unpriced`: what a target costs whose price is not known."""
     own_price = _price(config.price)
+    if config.alias.endswith("*"):
+        unpriced = None  # the price depends on the name asked for: a plan looks it up
     known = [look_up(providers[t.provider].type, t.model or config.alias) for t in config.targets]
     targets = tuple(
         _target(config, target, _price(target.price) or own_price or (listed.price if listed else unpriced))

@@ -37,6 +37,8 @@ TABLE = (
     Row("admin.local.enabled", "there is no login", ("", "true", "yes", "on", "1")),
     Row("admin.oidc.enabled", "there is no login", _FALSE),
     Row("admin.signup", "there is no sign-up", _FALSE),
+    Row("server.public_url", "no link is made yet"),
+    Row("observability.sample", "no traces are exported", ("", "0.1")),
     Row("observability.otlp_endpoint", "no traces are exported"),
     Row("auth.mode", "callers need a key", ("", "keys")),
     Row("encryption.master_key", "nothing is encrypted with it"),

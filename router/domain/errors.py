@@ -121,6 +121,10 @@ class MethodNotAllowed(GatewayError):
     code = "method_not_allowed"
 
 
+class BudgetExceeded(GatewayError):
+    code = "budget_exceeded"
+
+
 class RateLimited(GatewayError):
     code = "rate_limited"
 

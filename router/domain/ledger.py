@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from router.domain.budgets import Posting
 from router.domain.usage import NOTHING, NanoUSD, Usage
 
 
@@ -23,6 +24,7 @@ class Outcome(StrEnum):
     TRUNCATED = "truncated"
     CANCELLED = "cancelled"  # the caller left
     FORCED = "forced"  # ROUTER_FORCE_FAILOVER: never sent
+    RECOVERED = "recovered"  # found unfinished in a journal after its process had died; charged by what it held
     NO_TARGET = "no_target"
     INTERNAL = "internal"
 
@@ -31,6 +33,8 @@ class AttemptEntry(msgspec.Struct, frozen=True, gc=False):
     """One attempt. Times are wall-clock microseconds since the epoch (`started_at`) and microseconds (durations).
 
     `first_byte_us` None: no byte came. `price_known` False: `cost` is 0 because no price is known, not because it is free.
+    `held` is what was set aside for the attempt (a `cost` above it is an overrun); `postings` are the budgets it counts
+    against.
     """
 
     attempt: int
@@ -49,6 +53,40 @@ class AttemptEntry(msgspec.Struct, frozen=True, gc=False):
     price_known: bool = True
     upstream_request_id: str = ""
     reason: str = ""
+    held: NanoUSD = NanoUSD(0)
+    postings: tuple[Posting, ...] = ()
+
+
+class OpenedAttempt(msgspec.Struct, frozen=True, gc=False):
+    """What must be on disk before an attempt is sent: enough to charge and attribute it if nothing else is ever heard.
+
+    `held` is what it is charged if it was a JSON call; a stream is charged its last checkpoint and one interval more, by
+    `price_input` and `price_output` (nano-USD per million) for `input_tokens` and the tokens seen.
+    """
+
+    request: str
+    attempt: int
+    at: int
+    request_id: str
+    tenant_id: str
+    tenant: str
+    key_id: str
+    key: str
+    api: str
+    alias: str
+    requested_model: str
+    stream: bool
+    provider: str
+    target: str
+    upstream_model: str
+    credential: str
+    fingerprint: str
+    held: NanoUSD
+    input_tokens: int
+    price_input: int
+    price_output: int
+    price_known: bool
+    postings: tuple[Posting, ...] = ()
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False):

@@ -1,10 +1,11 @@
 """What the gateway needs from the world, beside the nouns it needs them for. Each method says which errors it may raise."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from router.domain.budgets import Budget, Lease, Period, Standing
 from router.domain.identity import ApiKey, Tenant
-from router.domain.ledger import LedgerEntry
+from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.limits import Allowance, LimitRule, Refusal
 from router.domain.observations import Observation
 from router.domain.upstream import UpstreamAnswer, UpstreamCall
@@ -57,6 +58,60 @@ class Ledger(Protocol):
 class LedgerStore(Protocol):
     async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
         """Insert requests and attempts in one transaction; rows that exist stay as they are. Raises StorageUnavailable."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """The budgets' rows, the only truth about money. Every method raises StorageUnavailable."""
+
+    async def take(self, budget: Budget, period: Period, need: int, processes: int) -> Lease | Standing:
+        """Set aside at least `need` for this process (domain.budgets.lease_amount says how much), never past the limit.
+
+        A Standing is a refusal: nothing was taken, and other processes have been asked to give back what they can.
+        """
+        ...
+
+    async def give_back(self, budget: str, period: str, amount: int) -> None:
+        """Return what this process took and did not use."""
+        ...
+
+    async def wanted(self) -> Sequence[tuple[str, str]]:
+        """(budget, period) rows that somebody was refused for and that this process holds a lease of."""
+        ...
+
+    async def standing(self, budget: Budget, period: Period) -> Standing:
+        """The row as it is, without taking anything."""
+        ...
+
+
+class Journal(Protocol):
+    """What makes an attempt survive the death of the process: a line before it is sent, and one when it has ended."""
+
+    def opened(self, line: OpenedAttempt) -> Awaitable[None] | None:
+        """Write that an attempt is about to be sent. What it returns, if anything, must be awaited before sending.
+
+        Raises StorageUnavailable when the journal cannot be written: nothing may be sent then.
+        """
+        ...
+
+    def progressed(self, request: str, attempt: int, output_tokens: int) -> None:
+        """A checkpoint of a long stream. Never raises."""
+        ...
+
+    def ended(self, request: str, attempt: AttemptEntry) -> None:
+        """An attempt has ended while its request goes on. Never raises."""
+        ...
+
+    def finished(self, entry: LedgerEntry) -> None:
+        """A request has ended, with all its attempts. Never raises."""
+        ...
+
+    def flushed(self, entries: Sequence[LedgerEntry]) -> None:
+        """These are in the database: their lines may go."""
+        ...
+
+    def accepting(self) -> bool:
+        """Whether `opened` would write now."""
         ...
 
 

@@ -61,6 +61,8 @@ class Fields(msgspec.Struct, frozen=True):
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
     n: int | None = None
+    best_of: int | None = None
+    prompt: Any = None
     user: Any = None
     metadata: Any = None
     messages: msgspec.Raw = msgspec.Raw()
@@ -96,6 +98,23 @@ class ModelRequest(msgspec.Struct, frozen=True):
             if cap is not None:
                 return cap if cap >= 0 else None
         return None
+
+    @property
+    def prompts(self) -> int:
+        """How many prompts a legacy request lists; 1 for every other."""
+        prompt = self.fields.prompt
+        is_batch = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
+        return len(prompt) if is_batch else 1
+
+    @property
+    def choices(self) -> int:
+        """How many choices the answer will have."""
+        return self.prompts * (self.fields.n or 1)
+
+    @property
+    def answers(self) -> int:
+        """How many answers the provider writes and bills: `best_of` writes more than it returns."""
+        return self.prompts * max(self.fields.n or 1, self.fields.best_of or 1)
 
     @property
     def asked_for_usage(self) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from router.domain.limits import Limits
 from router.domain.requests import Api, Kind
-from router.domain.usage import Price
+from router.domain.usage import NanoUSD, Price
 
 
 class Strategy(StrEnum):
@@ -104,7 +104,8 @@ class Target:
 class Alias:
     """A name callers use, and where it leads. `fallbacks` names other aliases; the graph is acyclic (checked at load).
 
-    `timeouts` None means the provider's own.
+    `timeouts` None means the provider's own. `max_request` is what one request is held at under a hard budget, where its
+    bytes do not show what it can cost.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Alias:
     max_output_tokens: int | None = None
     modalities: tuple[str, ...] = ()
     price: Price | None = None
+    max_request: NanoUSD | None = None
 
     @property
     def is_wildcard(self) -> bool:

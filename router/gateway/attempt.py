@@ -8,12 +8,13 @@ from router.domain.errors import GatewayError, InvalidUpstreamResponse, Upstream
 from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate, Credential
-from router.domain.upstream import NEVER_SENT, TIMEOUTS, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import Usage
 from router.gateway.health import Health
 from router.gateway.meter import Attempt, Meter, estimated_usage
 from router.gateway.retries import Verdict, outcome_of, retry_after_of, verdict_of
 from router.gateway.turns import Failed
+from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
 from router.providers.registry import BoundProvider
@@ -22,6 +23,14 @@ from router.providers.sse import FrameSplitter
 MAX_ANSWER_BYTES = 256 * 2**20
 MAX_REFUSAL_BYTES = 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
+_TOLD: Mapping[str, str] = {
+    FailureKind.RESET.value: "the connection broke before the answer was whole",
+    FailureKind.PROTOCOL.value: "the answer broke the rules of HTTP",
+    FailureKind.TOO_LARGE.value: "the answer, or one event of it, is too large",
+    FailureKind.IDLE_TIMEOUT.value: "nothing more came within the idle time",
+    FailureKind.FIRST_BYTE_TIMEOUT.value: "nothing came within the first-byte time",
+    FailureKind.TOTAL_TIMEOUT.value: "the answer was not whole within the time for the request",
+}
 _REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
 
@@ -48,6 +57,7 @@ class OpenAttempt:
         meter: Meter,
         health: Health,
         credential: str,
+        is_hurried: bool = False,
     ) -> None:
         self._request = request
         self._provider = provider
@@ -59,6 +69,7 @@ class OpenAttempt:
         self._stream: StreamMeter | None = None
         self._splitter = FrameSplitter()
         self._is_over = False
+        self._is_hurried = is_hurried
         self.record = meter.begin(candidate, credential)
         self._was_trial = health.started(self._target)
 
@@ -105,7 +116,7 @@ class OpenAttempt:
 
     async def _read(self, answer: UpstreamAnswer, outcome: Outcome) -> bytes:
         if outcome is Outcome.REFUSED_UPSTREAM:
-            body = scrub(await answer.read(MAX_REFUSAL_BYTES), self._provider.spec.credentials)
+            body = scrub(await _beginning(answer, MAX_REFUSAL_BYTES), self._provider.spec.credentials)
             self._end(outcome, f"HTTP {answer.status}")
             return body
         try:
@@ -114,8 +125,8 @@ class OpenAttempt:
         except TransportFailure as failure:
             raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
         except ValueError as error:
-            raise self._broken(Outcome.INVALID_RESPONSE, f"not a JSON answer: {error}") from None
-        self.record.usage = usage or estimated_usage(len(self._request.body), max(1, len(body) // 4))
+            raise self._broken(Outcome.INVALID_RESPONSE, "the answer is no JSON object") from error
+        self.record.usage = usage or estimated_usage(len(self._request.body), estimated_output_tokens(body))
         self._end(Outcome.OK)
         return body
 
@@ -174,7 +185,7 @@ class OpenAttempt:
     def _broken(self, outcome: Outcome, reason: str) -> GatewayError:
         """The answer began and did not come whole: charged, the target blamed, not tried elsewhere."""
         self._break_off(outcome, reason)
-        message = f"{self._candidate.target.provider}: {reason}"
+        message = f"{self._candidate.target.provider}: {_TOLD.get(reason, reason)}"
         if outcome is Outcome.TIMEOUT:
             return UpstreamTimeout(message)
         if outcome is Outcome.TRUNCATED:
@@ -212,7 +223,8 @@ class OpenAttempt:
         """What may have been used is charged, never zero."""
         self.record.usage = self._used()
         self._close(outcome, reason)
-        if outcome is not Outcome.CANCELLED:
+        is_own_haste = self._is_hurried and reason == FailureKind.TOTAL_TIMEOUT.value
+        if outcome is not Outcome.CANCELLED and not is_own_haste:
             self._health.failed(self._target, reason)
 
     def _used(self) -> Usage:
@@ -236,3 +248,14 @@ def _upstream_id(headers: Mapping[str, str]) -> str:
             value = headers[name]
             return value if value.isascii() and value.isprintable() and len(value) <= 128 else ""
     return ""
+
+
+async def _beginning(answer: UpstreamAnswer, size: int) -> bytes:
+    """The body, or what came until it was over `size`: a refusal that echoes a large request is a refusal still."""
+    pieces: list[bytes] = []
+    async for piece in answer.chunks():
+        pieces.append(piece)
+        size -= len(piece)
+        if size < 0:
+            break
+    return b"".join(pieces)

@@ -29,7 +29,10 @@ DRAIN_S = 30.0
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """What one call works on: frozen, so that every attempt starts from the same. `deadline` is monotonic seconds."""
+    """What one call works on: frozen, so that every attempt starts from the same. `deadline` is monotonic seconds.
+
+    `is_hurried`: the caller itself shortened it, so running out of it is nobody's illness.
+    """
 
     generation: Generation
     plan: Plan
@@ -37,6 +40,7 @@ class Assignment(msgspec.Struct, frozen=True):
     request: ModelRequest
     forwarded: Mapping[str, str]
     deadline: float
+    is_hurried: bool = False
 
 
 class Call:
@@ -106,7 +110,13 @@ class Call:
             total_s=min(self._left_s(), timeouts.total),
         )
         self._open = OpenAttempt(
-            do.request, candidate, provider, meter=self._meter, health=self._dice.health, credential=label
+            do.request,
+            candidate,
+            provider,
+            meter=self._meter,
+            health=self._dice.health,
+            credential=label,
+            is_hurried=do.is_hurried,
         )
         return await self._open.send(call, credential)
 

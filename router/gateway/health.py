@@ -17,7 +17,7 @@ _WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
 
 @dataclass(slots=True)
 class _Record:
-    """`recent` is a bit per request, newest lowest, 1 for a failure; `ejected_until` 0 while the target stands."""
+    """`is_found_dead`: a probe ejected it, so a probe may open the door again. `recent` is a bit per request, newest lowest, 1 for a failure; `ejected_until` 0 while the target stands."""
 
     consecutive: int = 0
     recent: int = 0
@@ -25,6 +25,7 @@ class _Record:
     ejected_until: float = 0.0
     ejected_at: float = 0.0
     on_trial: bool = False
+    is_found_dead: bool = False
     busy: int = 0
     latency_ms: float = 0.0
 
@@ -41,7 +42,7 @@ class _Record:
     def forget(self) -> None:
         self.consecutive = self.recent = self.samples = 0
         self.ejected_until = 0.0
-        self.on_trial = False
+        self.on_trial = self.is_found_dead = False
 
 
 class Health:
@@ -112,17 +113,23 @@ class Health:
         """Count a failure. `rest_s` (a provider's Retry-After) ejects at once for that long, at most a minute."""
         record = self._records.setdefault(target, _Record())
         record.note(failed=True)
+        record.is_found_dead = False
         if rest_s is not None:
             self._eject(target, record, reason, min(rest_s, MAX_REST_S))
         elif target in self._ejected or record.is_ill():
             self._eject(target, record, reason, self.cooldown_s)
 
     def probed(self, target: str, ok: bool, reason: str) -> None:
-        """A free probe's finding: a dead target is ejected at once, a living one may be tried by the next request."""
+        """A free probe's finding: a dead target is ejected at once; when it lives again the next request may try it.
+
+        That a target lists its models says nothing about inference, so an ejection by requests runs its time.
+        """
         record = self._records.setdefault(target, _Record())
         if not ok:
+            record.is_found_dead = target not in self._ejected or record.is_found_dead
             self._eject(target, record, reason, self.cooldown_s)
-        elif target in self._ejected:
+        elif record.is_found_dead:
+            record.is_found_dead = False
             record.ejected_until = 0.0
 
     def _eject(self, target: str, record: _Record, reason: str, rest_s: float) -> None:

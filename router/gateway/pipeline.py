@@ -114,7 +114,7 @@ class Opening:
         total = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
         wanted = self._caller.timeout_s
         deadline = started + (total if wanted is None else min(wanted, total))
-        assignment = Assignment(generation, plan, view, self._request, self._forwarded, deadline)
+        assignment = Assignment(generation, plan, view, self._request, self._forwarded, deadline, wanted is not None)
         self._call = Call(assignment, meter, self._gateway.dice)
         try:
             reply = await self._call.run()

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
+from router.config.prices import look_up
 from router.config.snapshot import Snapshot, UnknownPrice
 from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import Principal
@@ -23,6 +25,7 @@ from router.domain.routes import (
     Target,
     order_targets,
 )
+from router.domain.usage import Price
 
 DEFAULTS_KEY = {
     Kind.CHAT: "chat",
@@ -142,7 +145,8 @@ class _Planner:
 
     def candidates(self, alias: Alias, requested: str, via: str) -> list[Candidate]:
         usable: list[Target] = []
-        for target in alias.targets:
+        targets = self._priced(alias, requested) if alias.is_wildcard else alias.targets
+        for target in targets:
             reason = self._why_not(target)
             if reason:
                 self.excluded.append(Exclusion(target, reason))
@@ -161,6 +165,15 @@ class _Planner:
                 found += self.fallbacks(other, FallbackReason.DEFAULT)
         return found
 
+    def _priced(self, alias: Alias, requested: str) -> list[Target]:
+        """A wildcard's targets at the price of the model they are asked for: the table could not know it before."""
+        free = self.snapshot.unknown_price is UnknownPrice.FREE
+        types = self.snapshot.providers
+        return [
+            t if t.price is not None else _with_price(t, types[t.provider].type, _upstream_model(alias, t, requested), free)
+            for t in alias.targets
+        ]
+
     def _why_not(self, target: Target) -> str:
         if target.id in self.health.ejected:
             return "ejected"
@@ -170,6 +183,12 @@ class _Planner:
         if target.price is None and self.snapshot.unknown_price is UnknownPrice.REJECT:
             return NO_PRICE
         return ""
+
+
+@lru_cache(maxsize=4096)
+def _with_price(target: Target, provider_type: str, model: str, is_free: bool) -> Target:
+    listed = look_up(provider_type, model)
+    return replace(target, price=listed.price if listed else Price(0, 0) if is_free else None)
 
 
 def _upstream_model(alias: Alias, target: Target, requested: str) -> str:

@@ -28,11 +28,15 @@ class Failed(Exception):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """One attempt to make, after `wait_s` seconds. `credential` None: the provider needs none."""
+    """One attempt to make, after `wait_s` seconds. `credential` None: the provider needs none.
+
+    `is_rotation`: the same target once more, with another of its credentials.
+    """
 
     candidate: Candidate
     credential: Credential | None
     wait_s: float = 0.0
+    is_rotation: bool = False
 
 
 @dataclass(slots=True)
@@ -47,8 +51,8 @@ class Dice:
 class Turns:
     """The order of one request's attempts: own targets, then the fallbacks that fit, then a second visit after a pause.
 
-    Rules (contract.md, "Routing"): at most `max_attempts` calls; another credential of the same provider comes before
-    another target and costs no retry budget; a target kept only because it is the last is not visited twice.
+    Rules (contract.md, "Routing"): at most `max_attempts` targets are called; another credential of the same provider
+    comes before another target and counts for neither that nor the retry budget; a target kept only because it is the last is not visited twice.
     """
 
     def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice) -> None:
@@ -70,11 +74,13 @@ class Turns:
     def after(self, turn: Turn, failed: Failed, left_s: float) -> Turn | None:
         """The attempt to make after `turn` failed, with `left_s` seconds of the deadline left; None: give up."""
         self._failures.append((turn, failed))
-        calls = sum(f.outcome is not Outcome.FORCED for _, f in self._failures)
-        if calls >= self._plan.alias.max_attempts or left_s <= 0:
+        calls = sum(f.outcome is not Outcome.FORCED and not t.is_rotation for t, f in self._failures)
+        if left_s <= 0:
             return None
         if failed.outcome in _CREDENTIAL_REFUSED and (other := self._other_credential(turn)) is not None:
-            return Turn(turn.candidate, other)
+            return Turn(turn.candidate, other, is_rotation=True)
+        if calls >= self._plan.alias.max_attempts:
+            return None
         if not self._queue:
             self._fall_back()
         coming = self._turn(self._queue.popleft()) if self._queue else self._second_visit(left_s)

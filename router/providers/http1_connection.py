@@ -31,7 +31,7 @@ class Owner(Protocol):
         ...
 
     def lost(self, connection: "Http1Connection") -> None:
-        """It is closed. Called once for each connection that was made."""
+        """It is closed; may be said twice."""
         ...
 
 
@@ -43,7 +43,6 @@ class Http1Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "was_made",
         "is_open",
         "served",
         "idle_since",
@@ -62,7 +61,6 @@ class Http1Connection(asyncio.Protocol):
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> None:
-        self.was_made = False
         self.is_open = False
         self.served = 0
         self.idle_since = 0.0
@@ -83,7 +81,7 @@ class Http1Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.was_made = self.is_open = True
+        self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         answer = self._answer
@@ -106,6 +104,13 @@ class Http1Connection(asyncio.Protocol):
         self._let_go()
         if self._transport is not None:
             self._transport.abort()
+
+    def break_off(self, kind: FailureKind, detail: str = "") -> None:
+        """End the connection now, and tell the answer why."""
+        answer = self._answer
+        self.drop()
+        if answer is not None:
+            answer.fail(kind, detail)
 
     def _let_go(self) -> None:
         self.is_open = False
@@ -168,11 +173,11 @@ class Http1Connection(asyncio.Protocol):
                 self._end(answer, may_stay=parser.keeps_alive and not complaint)
                 return
         if complaint:
-            self.drop()
-            answer.fail(FailureKind.PROTOCOL, complaint)
+            self.break_off(FailureKind.PROTOCOL, complaint)
 
     def eof_received(self) -> None:
-        """The peer has said its last. Over TLS that takes its close_notify, so that a cut connection is no end."""
+        """The peer has said its last. Over TLS uvloop asks for its close_notify; asyncio's own loop does not."""
+        self.is_open = False
         answer = self._answer
         if answer is not None and self._parser.ends_by_close:
             self._end(answer, may_stay=False)
@@ -220,8 +225,7 @@ class Http1Connection(asyncio.Protocol):
         else:
             due, kind = answer.due_of(now)
             if now >= due:
-                self.drop()
-                answer.fail(kind)
+                self.break_off(kind)
         self.arm(due)
 
 

@@ -6,6 +6,7 @@ Foreign errors are translated here, by one table. Whatever fails here has failed
 import asyncio
 import socket
 import ssl
+from collections.abc import Awaitable, Callable
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -23,26 +24,32 @@ _MAX_NAMES = 1024
 FAILURES: dict[type[BaseException], FailureKind] = {
     socket.gaierror: FailureKind.DNS,
     UnicodeError: FailureKind.DNS,  # a label that is empty or too long
+    ValueError: FailureKind.CONNECT,  # a name without addresses, or one that TLS cannot ask for
     ssl.SSLError: FailureKind.TLS,
     ssl.CertificateError: FailureKind.TLS,
     TimeoutError: FailureKind.CONNECT_TIMEOUT,  # the kernel's own
     OSError: FailureKind.CONNECT,
     RuntimeError: FailureKind.CONNECT,  # uvloop's word for some of them
 }
-FOREIGN = (OSError, UnicodeError, RuntimeError)
+FOREIGN = (OSError, ValueError, RuntimeError)
 
 
-def failure_of(error: OSError | UnicodeError | RuntimeError) -> TransportFailure:
+def failure_of(error: OSError | ValueError | RuntimeError) -> TransportFailure:
     kind = next(FAILURES[ancestor] for ancestor in type(error).__mro__ if ancestor in FAILURES)
     return TransportFailure(kind, f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_DETAIL])
+
+
+Resolve = Callable[[str, int], Awaitable[list[AddrInfoType]]]
+"""The addresses of a host and port. Raises OSError or UnicodeError."""
 
 
 class Dialer:
     """Made inside the running loop. Its callers have the timer, and may be cancelled at any point."""
 
-    def __init__(self, trust: TrustStore) -> None:
+    def __init__(self, trust: TrustStore, resolve: Resolve | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._trust = trust
+        self._resolve = resolve or self._getaddrinfo
         self._resolved: dict[tuple[str, int], tuple[float, list[AddrInfoType]]] = {}
         self._resolving: dict[tuple[str, int], asyncio.Future[OSError | UnicodeError | None]] = {}
 
@@ -71,17 +78,15 @@ class Dialer:
                 return known[1]
             asked = self._resolving.get(key)
             if asked is None:
-                return await self._resolve(key)
+                return await self._ask_resolver(key)
             if (error := await asyncio.shield(asked)) is not None:
                 raise failure_of(error)
 
-    async def _resolve(self, key: tuple[str, int]) -> list[AddrInfoType]:
+    async def _ask_resolver(self, key: tuple[str, int]) -> list[AddrInfoType]:
         asked = self._resolving[key] = self._loop.create_future()
         failed: OSError | UnicodeError | None = None
         try:
-            found: list[AddrInfoType] = [
-                *await self._loop.getaddrinfo(*key, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-            ]
+            found = await self._resolve(*key)
         except (OSError, UnicodeError) as error:
             failed = error
             raise
@@ -93,3 +98,6 @@ class Dialer:
             self._resolved.clear()
         self._resolved[key] = self._loop.time() + DNS_TTL_S, found
         return found
+
+    async def _getaddrinfo(self, host: str, port: int) -> list[AddrInfoType]:
+        return [*await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)]

@@ -69,11 +69,10 @@ class OriginPool:
         return connection
 
     def undo(self, connection: Http1Connection) -> None:
-        """Dialling failed: give the slot back. A connection that was made gives it back itself when it is closed."""
-        if connection.was_made:
-            connection.drop()
-        else:
-            self.lost(connection)
+        """Dialling failed: give the slot back. uvloop may close a connection that it has told of its beginning, and never
+        tell it of its end."""
+        connection.drop()
+        self.lost(connection)
 
     def drop_idle(self) -> None:
         """None of the free connections is to be trusted."""
@@ -104,9 +103,11 @@ class OriginPool:
         self._pool.rested()
 
     def lost(self, connection: Http1Connection) -> None:
+        if connection not in self._pool.connections:
+            return
+        self._pool.connections.remove(connection)
         if connection in self.idle:
             self.idle.remove(connection)
-        self._pool.connections.discard(connection)
         self._pool.count(self, -1)
         self._pool.grant()
 
@@ -145,7 +146,7 @@ class Pool:
             while line.waiting:
                 line.waiting.popleft().future.set_result(None)
         for connection in list(self.connections):
-            connection.drop()
+            connection.break_off(FailureKind.RESET, "the transport was closed")
 
     # -- slots ------------------------------------------------------------------------------------------------
 

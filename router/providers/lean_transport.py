@@ -74,8 +74,8 @@ class LeanTransport:
         """One answer whose head has come. Raises Stale where the request may be sent once more."""
         connection = line.take() or await self._connect(line, call, started)
         answer = Http1Answer(self._loop, call, started)
-        connection.send(answer, head, call.body)
         try:
+            connection.send(answer, head, call.body)
             await answer.head()
         except BaseException:
             answer.close()

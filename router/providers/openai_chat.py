@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from router.domain.requests import Api, ModelRequest
+from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
 from router.providers.estimate import Production
@@ -45,13 +45,8 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
-class _Prompted(msgspec.Struct):
-    prompt: Any = None
-
-
 _CHUNK = msgspec.json.Decoder(_Chunk)
 _TEXTS = msgspec.json.Decoder(_Texts)
-_PROMPTED = msgspec.json.Decoder(_Prompted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +64,11 @@ class ChatDialect:
         return with_output(usage, lambda: estimated_output_tokens(answer)) if usage is not None else None
 
     def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ChatMeter":
-        return ChatMeter(_choices_of(request), hides_usage=hides_usage)
+        return ChatMeter(request.choices, hides_usage=hides_usage)
 
 
 CHAT = ChatDialect("/chat/completions")
 COMPLETIONS = ChatDialect("/completions")
-
-
-def _choices_of(request: ModelRequest) -> int:
-    """How many choices the answer will have: `n`, for each of the prompts that a legacy request may list."""
-    n = request.fields.n or 1
-    if request.api is not Api.COMPLETIONS:
-        return n
-    prompt = _PROMPTED.decode(request.body).prompt
-    is_batch = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
-    return n * len(prompt) if is_batch else n
 
 
 class ChatMeter:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from router.domain.ports import Clock, Ids, Transport
 from router.domain.routes import ProviderSpec
+from router.providers.lean_transport import LeanTransport
 from router.providers.simulated_options import parse_options
 from router.providers.simulated_transport import SimulatedTransport
-from router.providers.transport import AioTransport
 
 
 class Transports:
@@ -15,7 +15,7 @@ class Transports:
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
         self._ids = ids
-        self._network = AioTransport()
+        self._network = LeanTransport()
         self._simulated: dict[str, tuple[ProviderSpec, SimulatedTransport]] = {}
 
     def of(self, spec: ProviderSpec) -> Transport:

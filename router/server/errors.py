@@ -10,6 +10,7 @@ STATUSES: dict[str, tuple[int, str]] = {
     "price_unknown": (400, "invalid_request_error"),
     "unsupported_feature": (400, "invalid_request_error"),
     "invalid_api_key": (401, "authentication_error"),
+    "budget_exceeded": (402, "budget_error"),
     "scope_missing": (403, "permission_error"),
     "tenant_suspended": (403, "permission_error"),
     "model_not_found": (404, "not_found_error"),

@@ -103,7 +103,9 @@ async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY
     if encoding is not None and encoding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted; send the body uncompressed")
     if request.content_type not in _JSON_TYPES:
-        raise UnsupportedMediaType(f"expected Content-Type application/json, found {request.content_type[:80]!r}")
+        raise UnsupportedMediaType(
+            f"expected the header `Content-Type: application/json`, found {request.content_type[:80]!r}"
+        )
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     content = request.content

@@ -42,6 +42,10 @@ class DatabaseInUse(DatabaseRefused):
         self.pid = pid
 
 
+class DatabaseUnreachable(DatabaseRefused):
+    """The file, its folder or its lock cannot be made or opened."""
+
+
 class DatabaseTooNew(DatabaseRefused):
     """A later release has migrated it."""
 

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from router.storage.database import DatabaseInUse
+from router.storage.database import DatabaseInUse, DatabaseUnreachable
 from router.storage.sqlite import make_private_folder
 
 
@@ -20,8 +20,14 @@ class DaemonLock:
     def take(cls, database: Path) -> "DaemonLock":
         """Lock `<database>.lock` and write our pid into it. Raises DatabaseInUse at once if another process holds it."""
         path = database.with_name(database.name + ".lock")
-        make_private_folder(path.parent)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            make_private_folder(path.parent)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DatabaseUnreachable(
+                f"the folder of the SQLite database, {path.parent}, cannot be used: {error.strerror}; make it writable for "
+                "this user, or name another place in database.url"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -76,7 +76,10 @@ def test_10_responses_with_an_image_and_a_schema_match_it_and_stream(routerd: Da
         "required": ["title", "objects"],
         "additionalProperties": False,
     }
-    picture = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    picture = (
+        "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
+        "+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    )
     body = {
         "model": "gpt-5-mini",
         "input": [

@@ -1,14 +1,12 @@
 """Embeddings, models, health, limits and running it, as the first users type them."""
 
 import json
-import os
 import subprocess
-import sys
 
 import pytest
 
 from tests.acceptance.conftest import EXAMPLE, FREE_PORT, KEY, curl
-from tests.daemon import ROOT, Daemon, Workplace
+from tests.daemon import Daemon, Workplace
 
 pytestmark = pytest.mark.process
 
@@ -20,11 +18,12 @@ model_catalog: [{alias: gpt-5-mini, targets: [{provider: demo}], price: {input: 
 bootstrap:
   tenants:       [{name: demo, status: active, models: ["*"], defaults: {chat: gpt-5-mini}}]
   admin_users:   [{email: admin@example.com, name: Admin, password: "${ADMIN_PASSWORD:-}"}]
-  api_keys:      [{tenant: demo, name: demo, prefix: demo, secret: my-secret, scopes: [], models: ["*"], expires: null, budget_usd: null,
-                   rate_limit: {requests_per_minute: 60, tokens_per_minute: 60000, parallel_requests: 5}}]
+  api_keys:      [{tenant: demo, name: demo, prefix: demo, secret: my-secret, scopes: [], models: ["*"], expires: null,
+                   budget_usd: null, rate_limit: {requests_per_minute: 60, tokens_per_minute: 60000, parallel_requests: 5}}]
   memberships:   [{tenant: demo, email: admin@example.com, role: owner}]
   tenant_limits: [{tenant: demo, limits: {requests_per_minute: 120, tokens_per_minute: 120000, parallel_requests: 20}}]
-  tenant_budgets: [{tenant: demo, budget_usd: 150.0, warning_threshold: 0.75, refresh_schedule: weekly, alert_emails: [finance@example.com], alert_webhooks: [], alert_cooldown: 90m}]
+  tenant_budgets: [{tenant: demo, budget_usd: 150.0, warning_threshold: 0.75, refresh_schedule: weekly,
+                    alert_emails: [finance@example.com], alert_webhooks: [], alert_cooldown: 90m}]
 """
 
 
@@ -92,11 +91,25 @@ def test_13_five_requests_of_the_key_may_run_at_a_time(folder: Workplace) -> Non
         assert sorted(each.communicate(timeout=20)[0] for each in running) == ["200"] * 5 + ["429"]
 
 
+async def test_22_postgresql_and_redis_by_environment_with_migrations_on_boot(
+    folder: Workplace, postgres_url: str, redis_url: str
+) -> None:
+    environ = FREE_PORT | {
+        "ROUTER_DB_URL": postgres_url.replace("postgresql://", "postgres://") + "?sslmode=disable",
+        "ROUTER_REDIS_URL": redis_url,
+        "ROUTER_SECRET": "a-secret-of-32-bytes-and-some-more",
+    }
+    with Daemon(folder, EXAMPLE, environ, by_environment=True) as routerd:
+        body = '{"messages":[{"role":"user","content":"hi"}]}'
+        assert curl(routerd, "/v1/chat/completions", *AUTH, "-d", body).status == 200
+    assert not list(folder.path.glob("data/*.db"))
+
+
 async def test_23_it_runs_on_a_bare_machine_with_sqlite_beside_it(folder: Workplace) -> None:
     with Daemon(folder, EXAMPLE, FREE_PORT) as routerd:
         assert curl(routerd, "/readyz").json["status"] == "ready"
     assert (folder.path / "data/router.db").stat().st_size > 0
-    assert [path.name for path in (folder.path / "data").iterdir() if path.stat().st_mode & 0o077] in ([], ["router.db"])
+    assert (folder.path / "data/router.secret").stat().st_mode & 0o777 == 0o600
 
 
 async def test_24_check_then_sighup_puts_a_new_alias_in_force(folder: Workplace) -> None:
@@ -105,12 +118,7 @@ async def test_24_check_then_sighup_puts_a_new_alias_in_force(folder: Workplace)
             "model_catalog:\n", "model_catalog:\n  - {alias: brand-new, targets: [{provider: demo, model: gpt-5}]}\n", 1
         )
         (folder.path / "next.yaml").write_text(changed)
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **FREE_PORT}
-        check = [sys.executable, "-m", "router", "check", "--config", "next.yaml"]
-        checked = subprocess.run(
-            check, cwd=folder.path, env=environ, capture_output=True, text=True, timeout=20, check=False
-        )
-        assert checked.returncode == 0, checked.stdout + checked.stderr
+        routerd.command("check", "--config", "next.yaml")
         assert (await routerd.reload(changed))["event"] == "config_reloaded"
         body = '{"model":"brand-new","messages":[{"role":"user","content":"hi"}]}'
         assert curl(routerd, "/v1/chat/completions", *AUTH, "-d", body).headers["x-router-model"] == "brand-new"

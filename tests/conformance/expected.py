@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 from router.domain.requests import Api
@@ -91,6 +92,7 @@ def frames_of(stream: bytes) -> tuple[list[bytes], bytes]:
     return frames, stream[sum(map(len, frames)) :]
 
 
+@cache
 def answer_of(of: Exchange, asked: bool) -> bytes:
     """The body a provider gives: the recording's; with the usage frame more, if it was asked for one it did not give."""
     if not asked or not of.is_sse or any("usage" in event and event["usage"] for event in events(of.body)):
@@ -100,12 +102,13 @@ def answer_of(of: Exchange, asked: bool) -> bytes:
     return b"".join([*frames[:at], ADDED_USAGE + b"\n\n", *frames[at:], tail])
 
 
+@lru_cache(maxsize=8)
 def relayed(of: Exchange, answer: bytes) -> bytes:
     """What the caller must get of a stream, its own error event at a false end left out."""
     frames, tail = frames_of(answer)
     hides = asks_usage(of)
-    kept = [frame for frame in frames if not (hides and _is_usage_frame(frame))]
-    return b"".join(kept) + (tail if _is_whole(tail) else b"")
+    whole = [*frames, tail] if _is_whole(tail) else frames
+    return b"".join(frame for frame in whole if not (hides and _is_usage_frame(frame)))
 
 
 def _is_usage_frame(frame: bytes) -> bool:
@@ -135,12 +138,14 @@ def _parsed(text: bytes) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
+@lru_cache(maxsize=8)
 def has_failed(stream: bytes) -> bool:
     """Whether the provider itself sent an error event."""
     named = re.search(rb"(?:\A|[\r\n])event: ?error[\r\n]", stream) is not None
     return named or any(e.get("type") == "error" or ("choices" in e and e.get("error")) for e in events(stream))
 
 
+@lru_cache(maxsize=8)
 def is_finished(of: Exchange, stream: bytes) -> bool:
     """Whether the stream has its dialect's end."""
     if of.api is Api.RESPONSES:
@@ -157,6 +162,7 @@ def is_finished(of: Exchange, stream: bytes) -> bool:
     return is_done or len(ended) >= (of.fields.get("n") or 1) * lists
 
 
+@cache
 def before_the_end(of: Exchange) -> bytes:
     """All frames before the first of those that end the stream, and half of that one."""
     frames, _ = frames_of(of.body)
@@ -168,6 +174,7 @@ def before_the_end(of: Exchange) -> bytes:
 # -- the count ------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=8)
 def counts_of(of: Exchange, answer: bytes) -> Counts | None:
     """What must be metered for an answer; None where the provider does not say, so that an estimate is due."""
     if of.status >= 300:

@@ -42,9 +42,12 @@ _PROMPTS: dict[Api, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exchange:
-    """`number` is its place in the list; `fields` the request's members in order, without a made-up one's model."""
+    """One of a kind, so that what is worked out of it can be kept.
+
+    `number` is its place in the list; `fields` are the request's members in their order.
+    """
 
     name: str
     number: int

@@ -195,6 +195,17 @@ async def test_a_stream_that_stops_before_its_end_is_relayed_to_its_last_whole_f
     assert got.entry.usage.total_tokens > 0
 
 
+@pytest.mark.parametrize("name", [n for n in replayed() if exchange(n).is_sse] or [NONE], ids=str)
+@one_loop
+async def test_a_stream_that_only_lacks_its_last_blank_line_is_whole(name: str) -> None:
+    """Some providers end with `[DONE]` and one line end, or none."""
+    of = exchange(name)
+    bare = expected.answer_of(of, asks_usage(of)).rstrip(b"\r\n")
+    for body in (bare + b"\n", bare):
+        got = await replay(of).ask(sent(of), compact, pieces_of(64, body))
+        assert (got.body, got.error) == (expected.relayed(of, body), None)
+
+
 # -- the claim --------------------------------------------------------------------------------------------------
 
 

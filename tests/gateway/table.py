@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from router.config.prices import table_version
 from router.domain.identity import Principal
 from router.domain.ledger import LedgerEntry
 from router.domain.requests import Kind, ModelRequest
@@ -30,6 +31,8 @@ from tests.gateway.fakes import (
     spec,
 )
 
+# The daemon has read the price table before it serves; here nothing else would, and reading a file blocks.
+table_version()
 PRICE = Price(input=1_000_000, output=2_000_000)
 
 

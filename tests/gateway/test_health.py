@@ -114,6 +114,14 @@ def test_a_dead_probe_ejects_and_a_living_one_opens_the_door() -> None:
     assert ward.view("p", "q").trial == {"p/m"}
 
 
+def test_a_living_probe_does_not_shorten_an_ejection_that_requests_have_earned() -> None:
+    ward = Ward()
+    for _ in range(5):
+        ward.call("p/m", ok=False)
+    ward.health.probed("p/m", True, "HTTP 200")
+    assert ward.view("p", "q").ejected == {"p/m"}
+
+
 def test_watching_strategies_see_load_and_latency() -> None:
     ward = Ward()
     ward.health.started("p/m")

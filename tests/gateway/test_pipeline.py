@@ -21,7 +21,7 @@ from router.domain.errors import (
 from router.domain.ledger import Outcome
 from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
 from router.domain.requests import Api, Kind, parse_request
-from router.domain.routes import Alias, Credential, FallbackReason, Strategy, Target
+from router.domain.routes import Alias, Credential, FallbackReason, ProviderSpec, Strategy, Target
 from router.domain.upstream import FailureKind, TransportFailure
 from router.gateway.admit import OverLimit
 from router.gateway.answer import Answer
@@ -60,6 +60,21 @@ async def test_a_failing_target_is_followed_by_the_next_and_both_attempts_are_in
 async def test_these_statuses_go_to_the_next_target(code: int) -> None:
     table = Table(alias("a", "p", "q", strategy=IN_ORDER), p=[status(code)], q=[answer()])
     assert (await table.ask()).provider == "q"
+
+
+async def test_a_long_refusal_keeps_its_status_and_is_cut_instead_of_blaming_the_target() -> None:
+    """Validation errors that echo the request can be as long as it was."""
+    table = Table(alias("a", "p"), p=[Scripted(422, b"x" * 2**21)])
+    got = await table.ask()
+    assert (got.status, len(got.body or b""), got.attempts) == (422, 64 * 2**10, 1)
+    assert table.outcomes == ["refused_upstream"]
+
+
+async def test_an_answer_without_usage_is_estimated_by_its_text_not_by_its_envelope() -> None:
+    body = b'{"padding":"' + b"x" * 4000 + b'","choices":[{"message":{"content":"' + b"word" * 10 + b'"}}]}'
+    table = Table(alias("a", "p"), p=[Scripted(body=body)])
+    await table.ask()
+    assert (table.entry.usage.output_tokens, table.entry.usage.estimated) == (10, True)
 
 
 @pytest.mark.parametrize("code", [400, 404, 413, 422])
@@ -125,7 +140,7 @@ async def test_a_connection_that_was_never_made_costs_nothing() -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[1]", b'{"choices": ['])
 async def test_an_answer_that_is_no_json_object_is_named_so_and_not_free(body: bytes) -> None:
     table = Table(alias("a", "p", "q", strategy=IN_ORDER), p=[Scripted(body=body)], q=[answer()])
-    with pytest.raises(Exception, match="not a JSON answer") as told:
+    with pytest.raises(Exception, match="no JSON object") as told:
         await table.ask()
     assert getattr(told.value, "code", "") == "invalid_upstream_response"
     assert table.entry.cost > 0 and table.transport.hosts == ["p"]
@@ -163,6 +178,36 @@ async def test_a_refused_credential_rotates_before_the_target_counts_as_ill() ->
     assert table.health.report()["p/m"]["state"] == "up" and table.health.resting("p") == {"one"}
     await table.ask()
     assert table.ledger.entries[-1].attempts[0].credential == "two"
+
+
+async def test_a_deadline_the_caller_shortened_is_nobodys_illness() -> None:
+    late = TransportFailure(FailureKind.TOTAL_TIMEOUT)
+    for timeout_s, state in ((0.5, "up"), (None, "ejected")):
+        table = Table(alias("a", "p", "q", strategy=IN_ORDER, max_attempts=1), p=[late], q=[answer()])
+        for _ in range(5):
+            with pytest.raises(UpstreamTimeout):
+                await table.ask(timeout_s=timeout_s)
+        assert table.health.report()["p/m"]["state"] == state
+
+
+async def test_a_pool_of_credentials_does_not_use_up_the_attempts() -> None:
+    keys = tuple(Credential(name, f"k-{name}-secret") for name in ("one", "two", "three", "four"))
+    table = Table(
+        alias("a", "p", "q", strategy=IN_ORDER, max_attempts=2),
+        providers=[spec("p", credentials=keys)],
+        p=[status(429)],
+        q=[answer()],
+    )
+    got = await table.ask()
+    assert (got.provider, got.attempts) == ("q", 5)
+
+
+async def test_a_wildcard_is_priced_by_the_model_that_was_asked_for() -> None:
+    wild = Alias("any/*", Kind.CHAT, (Target("p/*", "p", ""),))
+    openai = ProviderSpec("p", "openai", "http://p.test/v1")
+    table = Table(wild, providers=[openai], p=[answer()])
+    await table.ask(chat(model="any/gpt-4o-mini"))
+    assert table.entry.price_known and table.entry.cost > 0
 
 
 # -- streams ------------------------------------------------------------------------------------------------------

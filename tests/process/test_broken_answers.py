@@ -1,4 +1,4 @@
-"""What a provider breaks before its first byte goes to the next target; what it breaks later is told, charged and never hidden."""
+"""What breaks before its first byte is answered by the next target; what breaks later is told, charged, never hidden."""
 
 import json
 from collections.abc import Iterator

@@ -35,31 +35,45 @@ async def test_one_of_two_targets_failing_always_is_seen_by_no_caller(folder: Wo
         assert Counter(map(tuple, tries)) == {("server_error", "ok"): asked, ("ok",): 60 - asked}
 
 
+async def ask_at(routerd: Daemon, rate: int, seconds: int) -> Counter[int]:
+    """The statuses of `rate` requests a second."""
+    async with routerd.client() as http:
+
+        async def ask() -> int:
+            async with http.post("/v1/chat/completions", json=chat("m")) as answer:
+                return answer.status
+
+        calls = []
+        for _ in range(rate * seconds):
+            calls.append(asyncio.create_task(ask()))
+            await asyncio.sleep(1 / rate)
+        return Counter(await asyncio.gather(*calls))
+
+
 @pytest.mark.parametrize("seconds", [2, pytest.param(15, marks=pytest.mark.torture)])
 async def test_when_everything_fails_the_storm_stays_below_a_fifth_more(folder: Workplace, seconds: int) -> None:
-    rate = 200
     broken = (*FAST, "--fault", "500=1")
     with (
         Simulator(folder, "a", *broken) as a,
         Simulator(folder, "b", *broken) as b,
         Daemon(folder, settings({"a": a.provider, "b": b.provider}, {"m": ["a", "b"]})) as routerd,
     ):
-        async with routerd.client() as http:
-
-            async def ask() -> int:
-                async with http.post("/v1/chat/completions", json=chat("m")) as answer:
-                    await answer.read()
-                    return answer.status
-
-            calls = []
-            for _ in range(rate * seconds):
-                calls.append(asyncio.create_task(ask()))
-                await asyncio.sleep(1 / rate)
-            statuses = Counter(await asyncio.gather(*calls))
+        statuses = await ask_at(routerd, 200, seconds)
         assert statuses.keys() <= {502, 503}
         upstream = len(a.log(event="received")) + len(b.log(event="received"))
-        assert upstream / (rate * seconds) <= 1.2
-        await until(lambda: len(routerd.ledger()) == rate * seconds)
+        assert upstream / statuses.total() <= 1.2
+        await until(lambda: len(routerd.ledger()) == statuses.total())
+
+
+async def test_the_retry_budget_holds_where_no_target_is_ejected_yet(folder: Workplace) -> None:
+    targets = [{"provider": "sim", "model": f"m{number}"} for number in range(60)]
+    catalog = {"m": {"strategy": "weighted", "targets": targets}}
+    with (
+        Simulator(folder, "sim", *FAST, "--fault", "500=1") as sim,
+        Daemon(folder, settings({"sim": sim.provider}, catalog)) as routerd,
+    ):
+        asked = (await ask_at(routerd, 200, 1)).total()
+        assert asked + 20 <= len(sim.log(event="received")) <= 1.2 * asked + 20, "a fifth and a burst of 20"
 
 
 async def test_a_killed_provider_is_ejected_and_back_when_it_is(folder: Workplace) -> None:
@@ -106,10 +120,13 @@ async def test_probes_find_a_dead_provider_before_a_caller_does(folder: Workplac
 
 
 async def test_the_last_target_is_asked_however_ill_it_is(folder: Workplace) -> None:
-    with Simulator(folder, "sim", *FAST, "--fault", "500=1;requests=1-8") as sim:
-        with Daemon(folder, settings({"sim": sim.provider}, {"m": {"targets": ["sim"], "max_attempts": 1}})) as routerd:
-            async with routerd.client() as http:
-                statuses = [(await http.post("/v1/chat/completions", json=chat("m"))).status for _ in range(10)]
+    catalog = {"m": {"targets": ["sim"], "max_attempts": 1}}
+    with (
+        Simulator(folder, "sim", *FAST, "--fault", "500=1;requests=1-8") as sim,
+        Daemon(folder, settings({"sim": sim.provider}, catalog)) as routerd,
+    ):
+        async with routerd.client() as http:
+            statuses = [(await http.post("/v1/chat/completions", json=chat("m"))).status for _ in range(10)]
     assert statuses == [502] * 8 + [200] * 2
 
 

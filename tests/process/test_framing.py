@@ -1,4 +1,4 @@
-"""However a provider frames its stream, the caller gets the same bytes and the ledger the same usage; what is too large is refused."""
+"""However a provider frames its stream, the caller gets the same bytes and the ledger the same usage, within bounds."""
 
 import asyncio
 import json

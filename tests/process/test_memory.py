@@ -36,7 +36,6 @@ async def test_idle_connections_and_slow_streams_stay_small(folder: Workplace, i
             full = routerd.rss_bytes
             assert await routerd.metric("routerd_open_streams") == streams
         per_idle, per_stream = (with_idle - empty) / idle, (full - with_idle) / streams
-        print(f"{per_idle / 1024:.1f} KiB an idle connection, {per_stream / 1024:.1f} KiB a stream")
         assert per_idle < 30_000
         assert per_stream < 100_000
         await until(lambda: len(sim.log(event="cancelled")) == streams, 10)

@@ -1,4 +1,4 @@
-"""Requests at the limits of the contract: routes, methods, ids, models, JSON that means two things, CORS, proxies, /metrics."""
+"""Requests at the edges of the contract: routes, methods, ids, models, ambiguous JSON, CORS, proxies, /metrics."""
 
 import json
 from collections.abc import Iterator

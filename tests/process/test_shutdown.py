@@ -1,4 +1,4 @@
-"""SIGTERM: not ready first, new requests are refused, what runs may finish, and everything is in the ledger before exit 0."""
+"""SIGTERM: not ready first, new requests are refused, what runs may finish, and all is in the ledger before exit 0."""
 
 import asyncio
 import json

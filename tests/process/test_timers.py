@@ -1,4 +1,4 @@
-"""Each timer ends what it is for, as an answer before the first byte and as an error event after it; every attempt is charged."""
+"""Each timer ends what it is for: by an answer before the first byte, by an error event after it, charged in both cases."""
 
 import json
 import socket

@@ -49,6 +49,11 @@ def shown_by(wire: Wire) -> bytes:
     return found
 
 
+async def shown_to_a_new_caller(routerd: Daemon) -> bytes:
+    async with Wire(routerd, tls=client_tls()) as wire:
+        return shown_by(wire)
+
+
 async def test_a_new_certificate_is_used_for_new_connections_and_old_ones_go_on(folder: Workplace) -> None:
     first = make_certificate(folder.path, 1)
     server = {"tls": {"cert": "tls.pem", "key": "tls.key"}}
@@ -58,10 +63,7 @@ async def test_a_new_certificate_is_used_for_new_connections_and_old_ones_go_on(
             assert shown_by(old) == first
             second = make_certificate(folder.path, 2)
             began = time.monotonic()
-            while True:
-                async with Wire(routerd, tls=client_tls()) as fresh:
-                    if shown_by(fresh) == second:
-                        break
+            while await shown_to_a_new_caller(routerd) != second:
                 assert time.monotonic() - began < 6, "the changed files are noticed without a signal"
                 await asyncio.sleep(0.05)
             old.send(head("GET", "/v1/models", {}))

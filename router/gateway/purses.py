@@ -1,0 +1,226 @@
+"""Money this process has set aside, one purse for each budget and period: reserving and settling without the database.
+
+A purse holds what was leased and not yet spent. `held` of it belongs to requests under way, the rest is free. The limit is
+tested only by the database, when a lease is taken; here nothing can be overshot because nothing is given out twice.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
+from router.domain.errors import BudgetExceeded, StorageUnavailable
+from router.domain.ports import BudgetStore, Clock, Tasks
+from router.domain.usage import NanoUSD, usd_text
+from router.gateway.instants import instant_text
+
+LEASE_S = 3600.0
+REFUSED_WAIT_S = 0.3
+_REFUSED_STEP_S = 0.05
+IDLE_S = 10.0
+
+
+@dataclass(slots=True)
+class Purse:
+    """`leased` is taken and unspent, `held` the part of it that requests under way may spend. `standing` is the database's
+    row as last seen; `spent_since` what this process has settled after it. `good_until` is on a clock that counts sleep."""
+
+    budget: Budget
+    period: Period
+    leased: int = 0
+    held: int = 0
+    standing: Standing = field(default_factory=lambda: Standing(NanoUSD(0), NanoUSD(0)))
+    spent_since: int = 0
+    unflushed: int = 0
+    good_until: float = 0.0
+    used_at: float = 0.0
+    is_known: bool = False
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def free(self) -> int:
+        return self.leased - self.held
+
+    @property
+    def spent(self) -> NanoUSD:
+        """Spent in this period as far as this process knows: posted, and its own that is not posted yet."""
+        return NanoUSD(self.standing.posted + self.spent_since)
+
+    def saw(self, standing: Standing) -> None:
+        self.standing = standing
+        self.spent_since = self.unflushed
+        self.is_known = True
+
+
+@dataclass(slots=True)
+class Hold:
+    """What one attempt has set aside in every budget it counts against. Settled exactly once."""
+
+    amount: NanoUSD
+    hard: tuple[Purse, ...]
+    soft: tuple[Purse, ...]
+    is_settled: bool = False
+
+    @property
+    def postings(self) -> tuple[Posting, ...]:
+        leased = tuple([Posting(p.budget.id, p.period.key, True) for p in self.hard])
+        return leased + tuple([Posting(p.budget.id, p.period.key, False) for p in self.soft])
+
+    def settle(self, cost: NanoUSD) -> None:
+        """Replace what was held by what it cost. A cost above the hold is spent in full; it cannot be undone."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        for purse in self.hard:
+            purse.held -= self.amount
+            purse.leased = max(purse.leased - cost, 0)
+        for purse in self.hard + self.soft:
+            purse.spent_since += cost
+            purse.unflushed += cost
+
+
+class Purses:
+    """All purses of this process.
+
+    `boottime` is seconds on a clock that goes on while the machine sleeps: what a lease's age is measured by, from before
+    its query. `processes` is how many live processes share the budgets.
+    """
+
+    def __init__(
+        self, store: BudgetStore, clock: Clock, tasks: Tasks, *, boottime: Callable[[], float], processes: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._tasks = tasks
+        self._boottime = boottime
+        self._processes = processes
+        self._purses: dict[tuple[str, str], Purse] = {}
+
+    async def hold(self, budgets: Sequence[tuple[Budget, Period]], amount: NanoUSD) -> Hold:
+        """Set `amount` aside in every hard budget, or in none. Raises BudgetExceeded, StorageUnavailable.
+
+        Soft budgets are only noted. In the common case this never waits.
+        """
+        hard: list[Purse] = []
+        soft: list[Purse] = []
+        for budget, period in budgets:
+            purse = self._purse(budget, period)
+            (hard if budget.mode is BudgetMode.HARD else soft).append(purse)
+        while lacking := [p for p in hard if p.free < amount or p.good_until <= self._boottime()]:
+            for purse in lacking:
+                await self._fill(purse, amount)
+        now = self._clock.monotonic()
+        for purse in hard:
+            purse.held += amount
+            purse.used_at = now
+        return Hold(amount, tuple(hard), tuple(soft))
+
+    def purse(self, budget: Budget, period: Period) -> Purse:
+        """The purse of a budget, empty if nothing was ever taken."""
+        return self._purse(budget, period)
+
+    def flushed(self, budget: str, period: str, cost: int) -> None:
+        """So much of what was settled here has been posted in the database."""
+        purse = self._purses.get((budget, period))
+        if purse is not None:
+            purse.unflushed -= cost
+
+    async def refresh(self) -> None:
+        """See where the budgets stand that are known here: other processes spend too. Raises StorageUnavailable."""
+        for purse in list(self._purses.values()):
+            unflushed = purse.unflushed
+            standing = await self._store.standing(purse.budget, purse.period)
+            purse.saw(standing)
+            purse.spent_since = max(purse.unflushed, unflushed)
+
+    async def tidy(self) -> None:
+        """Give back what has long been idle or belongs to a period that is over. Raises StorageUnavailable."""
+        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        for name, purse in list(self._purses.items()):
+            is_over = purse.period.ends_at is not None and purse.period.ends_at <= now_us
+            if is_over or now - purse.used_at > IDLE_S:
+                await self._give_back(purse)
+            if is_over and not purse.leased and not purse.unflushed:
+                del self._purses[name]
+
+    async def give_to_others(self) -> None:
+        """Give back what is free of every budget that somebody else was refused for. Raises StorageUnavailable."""
+        for name in await self._store.wanted():
+            if (purse := self._purses.get(name)) is not None:
+                await self._give_back(purse)
+
+    async def close(self) -> None:
+        """Give back everything that is free: this process ends. Raises StorageUnavailable."""
+        for purse in self._purses.values():
+            await self._give_back(purse)
+
+    def _purse(self, budget: Budget, period: Period) -> Purse:
+        name = (budget.id, period.key)
+        purse = self._purses.get(name)
+        if purse is None:
+            purse = self._purses[name] = Purse(budget, period, used_at=self._clock.monotonic())
+        elif purse.budget is not budget:
+            purse.budget = budget
+        return purse
+
+    async def _fill(self, purse: Purse, amount: int) -> None:
+        """Take a lease so that `amount` is free, one taker at a time. Raises BudgetExceeded after the wait for others."""
+        async with purse.turn:
+            deadline = self._clock.monotonic() + REFUSED_WAIT_S
+            while True:
+                now = self._boottime()
+                if purse.free >= amount and purse.good_until > now:
+                    return
+                answer = await self._take(purse, max(amount - purse.free, 0), now)
+                if isinstance(answer, Lease):
+                    continue
+                others = answer.leased - purse.leased
+                if others <= 0 or self._clock.monotonic() >= deadline:
+                    raise exceeded(purse)
+                await asyncio.sleep(_REFUSED_STEP_S)
+
+    async def _take(self, purse: Purse, need: int, asked_at: float) -> Lease | Standing:
+        """The caller may be cancelled meanwhile; what the database gave must be booked all the same."""
+        answered: asyncio.Future[Lease | Standing] = asyncio.get_running_loop().create_future()
+        self._tasks.spawn(self._take_and_book(purse, need, asked_at, answered), name="budget lease")
+        return await asyncio.shield(answered)
+
+    async def _take_and_book(
+        self, purse: Purse, need: int, asked_at: float, answered: "asyncio.Future[Lease | Standing]"
+    ) -> None:
+        try:
+            answer = await self._store.take(purse.budget, purse.period, need, self._processes())
+        except StorageUnavailable as error:
+            if not answered.cancelled():
+                answered.set_exception(error)
+                answered.exception()
+            return
+        if isinstance(answer, Lease):
+            purse.leased += answer.amount
+            purse.good_until = asked_at + LEASE_S
+            purse.saw(answer.standing)
+        else:
+            purse.saw(answer)
+        if not answered.cancelled():
+            answered.set_result(answer)
+
+    async def _give_back(self, purse: Purse) -> None:
+        free = purse.free
+        if free <= 0:
+            return
+        purse.leased -= free
+        try:
+            await self._store.give_back(purse.budget.id, purse.period.key, free)
+        except BaseException:
+            purse.leased += free
+            raise
+
+
+def exceeded(purse: Purse) -> BudgetExceeded:
+    """402: which budget, its limit, what is spent, when it resets."""
+    budget, ends = purse.budget, purse.period.ends_at
+    resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
+    return BudgetExceeded(
+        f"the {budget.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
+        f"spent {usd_text(purse.spent)} USD; {resets}"
+    )
