@@ -155,6 +155,7 @@ CREATE TABLE attempts (
     suspect               SMALLINT NOT NULL CHECK (suspect IN (0, 1)),
     cost_nano             BIGINT NOT NULL CHECK (cost_nano >= 0),
     price_known           SMALLINT NOT NULL CHECK (price_known IN (0, 1)),
+    held_nano             BIGINT NOT NULL CHECK (held_nano >= 0),
     upstream_request_id   TEXT NOT NULL,
     reason                TEXT NOT NULL,
     PRIMARY KEY (request, attempt)

@@ -1,6 +1,7 @@
 """The process's own clock, ids, tasks and environment: the one file where they may be read; everyone else is handed them."""
 
 import asyncio
+import gc
 import os
 import random
 import time
@@ -19,6 +20,11 @@ class SystemClock:
 
     now_us = staticmethod(lambda: time.time_ns() // 1000)
     monotonic = staticmethod(time.monotonic)
+
+    @staticmethod
+    def boottime() -> float:
+        """Seconds on a clock that goes on while the machine sleeps; where there is none, the monotonic one."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class SystemIds:
@@ -67,3 +73,13 @@ class SystemTasks:
 def environment() -> Mapping[str, str]:
     """The process's environment as it is now."""
     return dict(os.environ)
+
+
+def settle_memory() -> None:
+    """Take what the start has made out of the garbage collector's sight, and let it look seldom.
+
+    Requests leave no cycles behind, so a collection finds nothing; at the default thresholds it cost a tenth of all CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)

@@ -25,6 +25,8 @@ COMMANDS = {
     "keys": "Create, list and revoke the keys of callers.",
     "tenants": "Create and list tenants.",
     "usage": "Sum up requests, tokens and cost.",
+    "audit": "Prove that the ledger and the budgets agree.",
+    "alerts": "Send a test alert to everybody who is told of trouble.",
     "migrate": "Bring the database to this release's schema.",
     "simulate": "Serve the simulated provider over HTTP.",
 }

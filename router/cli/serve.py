@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from router.app import StartRefused
-from router.app import run as run_daemon
+from router.app.daemon import StartRefused
+from router.app.daemon import run as run_daemon
 from router.cli.complaint import Complaint
 from router.cli.opening import config_file, config_option, json_option
 from router.system import environment

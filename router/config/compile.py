@@ -4,12 +4,13 @@ from hashlib import sha256
 from ipaddress import ip_network
 from pathlib import Path
 
+from router.config.alert_settings import alert_settings
 from router.config.fields import split_listen
 from router.config.load import Loaded
 from router.config.masking import masked_yaml
 from router.config.prices import Listed, look_up, table_version
 from router.config.provider_types import AZURE_DEFAULT_VERSION, PROVIDER_TYPES, default_apis
-from router.config.schema import RouterConfig
+from router.config.schema import BudgetsConfig, RouterConfig
 from router.config.schema_catalog import (
     AliasConfig,
     FallbacksConfig,
@@ -20,7 +21,8 @@ from router.config.schema_catalog import (
     TimeoutsConfig,
 )
 from router.config.secrets import Purpose, derive
-from router.config.snapshot import HealthSettings, RateDefaults, ServerSettings, Snapshot, UnknownPrice
+from router.config.snapshot import BudgetSettings, HealthSettings, RateDefaults, ServerSettings, Snapshot, UnknownPrice
+from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
 from router.domain.limits import Limits
 from router.domain.routes import Alias, Credential, FallbackReason, ProviderSpec, Target, Timeouts
 from router.domain.usage import Price
@@ -38,7 +40,8 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
     server = _server(config, loaded.folder)
     providers = {name: _provider(name, spec, server.timeouts, loaded.folder) for name, spec in config.providers.items()}
     unpriced = Price(0, 0) if UnknownPrice(config.pricing.unknown) is UnknownPrice.FREE else None
-    catalog = [_alias(alias, providers, unpriced) for alias in config.model_catalog]
+    budgets = _budgets(config.budgets)
+    catalog = [_alias(alias, providers, unpriced, budgets.terms) for alias in config.model_catalog]
     return Snapshot(
         fingerprint=sha256(masked.encode()).hexdigest(),
         masked_yaml=masked,
@@ -48,14 +51,22 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
         wildcards=tuple(sorted((a for a in catalog if a.is_wildcard), key=lambda a: (-len(a.name), a.name))),
         tiers=dict(config.tiers),
         defaults=config.defaults.model_dump(exclude_none=True, exclude={"locked"}),
-        health=HealthSettings(config.health.mode, config.health.interval, config.health.cooldown),
+        health=_health(config),
         rates=_rates(config),
+        budgets=budgets,
         force_failover=loaded.force_failover,
         has_metrics=config.observability.metrics,
         metrics_token=config.observability.metrics_token,
         unknown_price=UnknownPrice(config.pricing.unknown),
         warnings=loaded.warnings,
+        alerts=alert_settings(config),
     )
+
+
+def _health(config: RouterConfig) -> HealthSettings:
+    health = config.health
+    p95_us = None if health.alert_p95 is None else round(health.alert_p95 * 1_000_000)
+    return HealthSettings(health.mode, health.interval, health.cooldown, health.alert_error_rate, p95_us)
 
 
 def _server(config: RouterConfig, folder: Path) -> ServerSettings:
@@ -80,6 +91,13 @@ def _server(config: RouterConfig, folder: Path) -> ServerSettings:
 
 def _beside(folder: Path, name: str) -> str:
     return str(folder / name) if name else ""
+
+
+def _budgets(config: BudgetsConfig | None) -> BudgetSettings:
+    if config is None:
+        return BudgetSettings()
+    terms = BudgetTerms(BudgetMode(config.mode), config.refresh_schedule, config.timezone, config.warning_threshold)
+    return BudgetSettings(config.default_usd, terms, config.on_db_loss == "deny")
 
 
 def _rates(config: RouterConfig) -> RateDefaults:
@@ -130,7 +148,7 @@ def _timeouts(own: TimeoutsConfig, base: Timeouts) -> Timeouts:
     )
 
 
-def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Price | None) -> Alias:
+def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Price | None, terms: BudgetTerms) -> Alias:
     """`unpriced`: what a target costs whose price is not known."""
     own_price = _price(config.price)
     if config.alias.endswith("*"):
@@ -157,6 +175,8 @@ def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Pr
         max_output_tokens=config.max_output_tokens,
         modalities=config.modalities,
         price=own_price or (prices.pop() if len(prices) == 1 else None),
+        max_request=config.max_request_usd,
+        budget=None if config.budget_usd is None else Budget(BudgetScope.MODEL, config.alias, config.budget_usd, terms),
     )
 
 

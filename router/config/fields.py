@@ -1,6 +1,7 @@
 """The types of single values: how each is read from its text, and in which words it is refused."""
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -27,6 +28,7 @@ _COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NUMBERS = re.compile(r"\d{1,12}(?:-\d{1,12})?", re.ASCII)
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s/]*):(\d{1,5})", re.ASCII)
 _MOST_USD = Decimal(10) ** 9
+SIGNING_KEY_PREFIX = "whsec_"
 
 
 class SecretMark:
@@ -185,6 +187,21 @@ def _webhook_url(value: str) -> str:
     return value
 
 
+def _webhook_secret(value: str) -> str:
+    """Standard Webhooks: `whsec_` and base64 of 24 to 64 bytes; any other text is taken as its UTF-8 bytes."""
+    if value.startswith(SIGNING_KEY_PREFIX):
+        try:
+            size = len(b64decode(value.removeprefix(SIGNING_KEY_PREFIX), validate=True))
+        except ValueError:
+            size = 0
+        is_good = 24 <= size <= 64
+    else:
+        is_good = not value or 24 <= len(value.encode("utf-8", "surrogateescape")) <= 64
+    if not is_good:
+        raise refusal("whsec_ and the base64 of 24 to 64 bytes, or a text of 24 to 64 bytes")
+    return value
+
+
 def _origin(value: str) -> str:
     return value if value == "*" else _http_url(value)
 
@@ -260,6 +277,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 NetworkText = Annotated[str, AfterValidator(_network)]
 HttpUrl = Annotated[str, AfterValidator(_http_url), UrlMark()]
 Origin = Annotated[str, AfterValidator(_origin)]
+WebhookSecret = Annotated[str, Field(repr=False), AfterValidator(_webhook_secret), SecretMark()]
 WebhookUrl = Annotated[str, Field(repr=False), AfterValidator(_webhook_url), SecretMark()]
 DatabaseUrl = Annotated[str, Field(repr=False), AfterValidator(_database_url), UrlMark()]
 RedisUrl = Annotated[str, Field(repr=False), AfterValidator(_redis_url), UrlMark()]

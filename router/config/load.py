@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from router.config.check_alerts import check_alerts
 from router.config.check_bootstrap import check_bootstrap, check_server_secret
 from router.config.check_catalog import check_catalog
 from router.config.check_files import check_tls
@@ -93,6 +94,7 @@ def _check_references(tree: Table, folder: Path, findings: Findings) -> None:
     check_bootstrap(tree, catalog, findings)
     check_server_secret(tree, findings)
     check_tls(tree, folder, findings)
+    check_alerts(tree, findings)
     if not catalog.kinds:
         findings.warn(tree.mark, "model_catalog", "it is empty: every request will answer model_not_found")
     warn_unbuilt(tree, findings)

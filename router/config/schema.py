@@ -90,6 +90,8 @@ class HealthConfig(Section):
     interval: Timer = 60.0
     mode: Annotated[HealthMode, OffWord] = HealthMode.MODELS
     cooldown: Duration = 30.0
+    alert_error_rate: FractionPpm | None = None
+    alert_p95: Timer | None = None
 
 
 class RateLimitsConfig(Section):

@@ -17,6 +17,7 @@ from router.config.fields import (
     Section,
     Timezone,
     Usd,
+    WebhookSecret,
     WebhookUrl,
     Words,
 )
@@ -41,6 +42,7 @@ class DefaultsConfig(Section):
 class WebhookConfig(Section):
     url: WebhookUrl
     format: Literal["standard", "slack", "teams", "discord"] = "standard"
+    secret: WebhookSecret = ""
 
 
 class TenantConfig(Section):

@@ -181,6 +181,7 @@ class AliasConfig(Section):
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
     rate_limit: LimitsConfig = LimitsConfig()
     max_request_usd: Usd | None = None
+    budget_usd: Usd | None = None
     context_window: Positive | None = None
     max_output_tokens: Positive | None = None
     modalities: Words = ()

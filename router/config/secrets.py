@@ -26,6 +26,7 @@ class Purpose(StrEnum):
     SESSIONS = "routerd session token v1"
     STORED_SECRETS = "routerd stored secret v1"
     IDEMPOTENCY = "routerd idempotent answer v1"
+    WEBHOOKS = "routerd webhook signing v1"
 
 
 class SecretUnavailable(Exception):

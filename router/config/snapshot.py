@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
+from router.domain.alerts import Webhook
+from router.domain.budgets import BudgetTerms
 from router.domain.limits import Limits
 from router.domain.routes import Alias, HealthMode, ProviderSpec, Timeouts
+from router.domain.usage import NanoUSD
 
 Network = IPv4Network | IPv6Network
 
@@ -39,9 +42,37 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class HealthSettings:
+    """`alert_error_ppm` and `alert_p95_us` are the bounds past which a target is told about; None: it is not."""
+
     mode: HealthMode = HealthMode.MODELS
     interval_s: float = 60.0
     cooldown_s: float = 30.0
+    alert_error_ppm: int | None = None
+    alert_p95_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpSettings:
+    """`tls`: `starttls` and `tls` never fall back to a plain connection; `off` is one. `username` "" does not log in."""
+
+    host: str
+    port: int
+    sender: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: str = "starttls"
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Who is told everything, and how mail leaves. `named` is every webhook of the file, those of tenants included."""
+
+    is_enabled: bool = True
+    emails: tuple[str, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    cooldown_s: float = 3600.0
+    named: tuple[Webhook, ...] = ()
+    smtp: SmtpSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +83,18 @@ class RateDefaults:
     tenant: Limits = Limits()
     per_address_per_minute: int | None = None
     address_exempt: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """What budgets without terms of their own get. `default_limit` None: a tenant without a budget has none.
+
+    `denies_on_db_loss`: without the database a hard budget refuses at once instead of serving from what is leased.
+    """
+
+    default_limit: NanoUSD | None = None
+    terms: BudgetTerms = BudgetTerms()
+    denies_on_db_loss: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +117,24 @@ class Snapshot:
     defaults: Mapping[str, str]
     health: HealthSettings
     rates: RateDefaults
+    budgets: BudgetSettings = BudgetSettings()
     force_failover: frozenset[str] = frozenset()
     has_metrics: bool = True
     metrics_token: str = field(default="", repr=False)
     unknown_price: UnknownPrice = UnknownPrice.WARN
     warnings: tuple[str, ...] = ()
+    alerts: AlertSettings = AlertSettings()
 
     def secrets(self) -> Iterator[str]:
         """What no log line may show, beyond what looks like a secret anyway."""
         for provider in self.providers.values():
             yield from (credential.key for credential in provider.credentials)
             yield from (value for _, value in provider.headers)
+        for webhook in self.alerts.named:
+            yield webhook.url
+            if webhook.secret:
+                yield webhook.secret
+        if self.alerts.smtp is not None and self.alerts.smtp.password:
+            yield self.alerts.smtp.password
         if self.metrics_token:
             yield self.metrics_token

@@ -29,7 +29,6 @@ TABLE = (
     Row("journal.max_mb", "there is no journal", ("", "256")),
     Row("journal.durability", "there is no journal", ("", "process")),
     Row("health.mode", "targets are probed by listing models", ("", "models", *_FALSE)),
-    Row("smtp.host", "no mail is sent"),
     Row("bootstrap.admin_users", "the accounts are recorded, but nobody can log in"),
     Row("bootstrap.memberships", "the memberships are recorded, but nobody can log in"),
     Row("admin.listen", "there is no administration listener"),

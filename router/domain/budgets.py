@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,23 +32,31 @@ class BudgetMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """`subject` is an id (key, tenant, member) or an alias. `warning_ppm`: parts per million of `limit`.
+class BudgetTerms:
+    """How a budget works, apart from whose it is. `schedule` is calendar_month, weekly, daily, rolling_<N>d or lifetime,
+    in the days of `timezone` (an IANA name); `warning_ppm` is parts per million of the limit."""
 
-    `schedule` is calendar_month, weekly, daily, rolling_<N>d or lifetime, in the days of `timezone` (an IANA name).
-    """
-
-    scope: BudgetScope
-    subject: str
-    limit: NanoUSD
     mode: BudgetMode = BudgetMode.HARD
     schedule: str = "calendar_month"
     timezone: str = "UTC"
     warning_ppm: int = 800_000
 
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """`subject` is an id (key, tenant, member) or an alias."""
+
+    scope: BudgetScope
+    subject: str
+    limit: NanoUSD
+    terms: BudgetTerms = BudgetTerms()
+
     @property
     def id(self) -> str:
         return f"{self.scope.value}:{self.subject}"
+
+    def period_at(self, at_us: int) -> "Period":
+        return period_at(self.terms.schedule, self.terms.timezone, at_us)
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -66,11 +74,17 @@ class Period(msgspec.Struct, frozen=True):
     ends_at: int | None
 
 
+@cache
+def _zone(name: str) -> tzinfo:
+    """Read once; UTC needs no zone database, which small containers lack."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 @lru_cache(maxsize=4096)
 def _period_of_day(schedule: str, timezone: str, day: date) -> Period:
     if schedule == LIFETIME:
         return Period(LIFETIME, "", 0, None)
-    zone = ZoneInfo(timezone)
+    zone = _zone(timezone)
     if schedule == "calendar_month":
         first = day.replace(day=1)
         following = (first + timedelta(days=32)).replace(day=1)
@@ -91,7 +105,7 @@ def period_at(schedule: str, timezone: str, at_us: int) -> Period:
     """The period a request admitted at `at_us` posts to. Computed, never reset by a job; daylight saving included."""
     if schedule == LIFETIME:
         return _period_of_day(schedule, timezone, date(1970, 1, 1))
-    local = datetime.fromtimestamp(at_us / 1e6, UTC).astimezone(ZoneInfo(timezone))
+    local = datetime.fromtimestamp(at_us / 1e6, UTC).astimezone(_zone(timezone))
     return _period_of_day(schedule, timezone, local.date())
 
 
@@ -103,7 +117,7 @@ def rolling_days(schedule: str) -> int:
     return int(found[1])
 
 
-def _start_of(day: date, zone: ZoneInfo) -> int:
+def _start_of(day: date, zone: tzinfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1_000_000)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from router.domain.budgets import Budget, BudgetTerms
 from router.domain.limits import LimitRule, Limits
+from router.domain.usage import NanoUSD
 
 
 class Scope(StrEnum):
@@ -65,6 +67,8 @@ class Tenant:
     defaults: Mapping[str, str] = field(default_factory=dict)
     tiers: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
+    budget: NanoUSD | None = None
+    budget_terms: BudgetTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class ApiKey:
     expires_at: int | None = None
     disabled: bool = False
     limits: Limits = Limits()
+    budget: NanoUSD | None = None
     created_at: int = 0
 
 
@@ -101,6 +106,7 @@ class Principal:
     defaults: Mapping[str, str]
     tiers: Mapping[str, str]
     rules: tuple[LimitRule, ...]
+    budgets: tuple[Budget, ...] = ()
     expires_at: int | None = None
 
     def may_use(self, alias: str) -> bool:

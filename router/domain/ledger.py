@@ -1,4 +1,7 @@
-"""The durable fact of one request: one row for it, one for each attempt that reached (or tried to reach) a provider."""
+"""The durable fact of one request: one row for it, one for each attempt that reached (or tried to reach) a provider.
+
+The structs stand as arrays in journals that a later release may read: new fields go to the end and have a default.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,13 +26,14 @@ class Outcome(StrEnum):
     INVALID_RESPONSE = "invalid_response"
     TRUNCATED = "truncated"
     CANCELLED = "cancelled"  # the caller left
+    OVERRUN = "overrun"  # the provider ignored its cap; the stream was cut when it had passed what was held
     FORCED = "forced"  # ROUTER_FORCE_FAILOVER: never sent
     RECOVERED = "recovered"  # found unfinished in a journal after its process had died; charged by what it held
     NO_TARGET = "no_target"
     INTERNAL = "internal"
 
 
-class AttemptEntry(msgspec.Struct, frozen=True, gc=False):
+class AttemptEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One attempt. Times are wall-clock microseconds since the epoch (`started_at`) and microseconds (durations).
 
     `first_byte_us` None: no byte came. `price_known` False: `cost` is 0 because no price is known, not because it is free.
@@ -57,7 +61,7 @@ class AttemptEntry(msgspec.Struct, frozen=True, gc=False):
     postings: tuple[Posting, ...] = ()
 
 
-class OpenedAttempt(msgspec.Struct, frozen=True, gc=False):
+class OpenedAttempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What must be on disk before an attempt is sent: enough to charge and attribute it if nothing else is ever heard.
 
     `held` is what it is charged if it was a JSON call; a stream is charged its last checkpoint and one interval more, by
@@ -89,7 +93,7 @@ class OpenedAttempt(msgspec.Struct, frozen=True, gc=False):
     postings: tuple[Posting, ...] = ()
 
 
-class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
+class LedgerEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One finished request with its attempts. `id` is ours and unique; `request_id` may be the caller's and repeat.
 
     `status` is what the caller was answered (499: it left first). `draw`, `fingerprint`, `facets` and `health` are what
@@ -124,6 +128,21 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
     draw: float = 0.0
     facets: str = ""
     health: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptionReport:
+    """What came of one look for journals of dead processes.
+
+    `instances` are done and gone; `left` could not be finished (the database was away) and are tried again. `requests` were
+    written to the database, those it had already included; `recovered` of them had no end. `damaged` lines were unreadable.
+    """
+
+    instances: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    requests: int = 0
+    recovered: int = 0
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

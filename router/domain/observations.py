@@ -92,6 +92,18 @@ class LedgerStalled:
 
 
 @dataclass(frozen=True, slots=True)
+class LimiterDegraded:
+    """The shared limiter is gone: from now on each process enforces its share of the limits by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimiterRestored:
+    """Limits are counted by all processes together again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """An error of ours, with its traceback for the log. `request_id` "" when it was no request's."""
 
@@ -121,6 +133,8 @@ Observation = (
     | ConfigRejected
     | LedgerFlushed
     | LedgerStalled
+    | LimiterDegraded
+    | LimiterRestored
     | Failure
     | Notice
 )

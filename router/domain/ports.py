@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol
 
+from router.domain.alerts import Alert
 from router.domain.budgets import Budget, Lease, Period, Standing
 from router.domain.identity import ApiKey, Tenant
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
@@ -115,6 +116,49 @@ class Journal(Protocol):
         ...
 
 
+class LedgerJournal(Journal, Protocol):
+    """A journal as the ledger's queue sees it: also the place for what does not fit into memory."""
+
+    @property
+    def deferred(self) -> int:
+        """Finished requests that are kept on disk alone."""
+        ...
+
+    def defer(self, entry: LedgerEntry) -> None:
+        """`entry`, given to `finished` just now, will not be remembered by the caller. Never raises."""
+        ...
+
+    async def reread(self) -> Sequence[LedgerEntry]:
+        """Some deferred requests, the oldest first, which are the caller's again. Some may be in the database already.
+
+        Raises StorageUnavailable when they cannot be read now.
+        """
+        ...
+
+
+class Estate(Protocol):
+    """The journal of a process that has died; ours alone until it is removed or released. May block: call it in a thread."""
+
+    instance: str
+
+    @property
+    def damaged(self) -> int:
+        """Lines that could not be read, so far."""
+        ...
+
+    def read(self, limit: int) -> list[LedgerEntry]:
+        """The next of its requests, those without an end last; none at the end. Raises OSError."""
+        ...
+
+    def remove(self) -> None:
+        """Everything in it is in the database. Raises OSError; it is released all the same."""
+        ...
+
+    def release(self) -> None:
+        """Leave it to be found again. Nothing after `remove`."""
+        ...
+
+
 class Reservation(Protocol):
     """What one request holds of its limits. Settled exactly once; a second settle does nothing."""
 
@@ -149,6 +193,12 @@ class Transport(Protocol):
 class Observer(Protocol):
     def emit(self, observation: Observation) -> None:
         """Note it. Never blocks, never raises."""
+        ...
+
+
+class Notifier(Protocol):
+    def notify(self, alert: Alert) -> None:
+        """Tell the people concerned, soon, and at most once a cool-down. Never blocks, never raises."""
         ...
 
 

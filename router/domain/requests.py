@@ -92,12 +92,16 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
     @property
     def output_cap(self) -> int | None:
-        """The caller's cap on output tokens per choice, None where it gave none or said -1, which is none in words."""
+        """The caller's cap on output tokens per choice, by the names this API reads; None where it gave none or said -1,
+        which is none in words. Of two names the larger counts: which of them a provider obeys is not known."""
         f = self.fields
-        for cap in (f.max_completion_tokens, f.max_tokens, f.max_output_tokens):
-            if cap is not None:
-                return cap if cap >= 0 else None
-        return None
+        said: tuple[int | None, ...] = (f.max_tokens,)
+        if self.api is Api.CHAT:
+            said = (f.max_tokens, f.max_completion_tokens)
+        elif self.api is Api.RESPONSES:
+            said = (f.max_output_tokens,)
+        given = [cap for cap in said if cap is not None]
+        return max(given) if given and min(given) >= 0 else None
 
     @property
     def prompts(self) -> int:

@@ -8,6 +8,7 @@ from math import log
 
 import msgspec
 
+from router.domain.budgets import Budget
 from router.domain.limits import Limits
 from router.domain.requests import Api, Kind
 from router.domain.usage import NanoUSD, Price
@@ -122,6 +123,7 @@ class Alias:
     modalities: tuple[str, ...] = ()
     price: Price | None = None
     max_request: NanoUSD | None = None
+    budget: Budget | None = None
 
     @property
     def is_wildcard(self) -> bool:

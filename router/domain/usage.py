@@ -12,8 +12,8 @@ PER_MILLION = 1_000_000
 NANO_PER_USD = 1_000_000_000
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Units one attempt used, in the provider's own count.
+class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Units one attempt used, in the provider's own count. Stands in journals as an array: new fields go to the end.
 
     `input_tokens` includes cached reads and cache writes; `output_tokens` includes reasoning. The audio and image
     counts are parts of input or output too. `estimated` marks numbers the provider did not give; `suspect` marks numbers

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 import msgspec
 
 from router.domain.usage import NanoUSD
+from router.gateway.purses import Purse
 from router.gateway.settle import Case
 
 
@@ -12,7 +13,8 @@ class Answer(msgspec.Struct):
     """Exactly one of `body` and `frames` is set.
 
     `frames` yields whole frames in the upstream's bytes and raises a GatewayError where the stream breaks. `passed` are
-    the provider's headers that travel down. `cost` None is not yet known: a stream's.
+    the provider's headers that travel down. `cost` None is not yet known: a stream's. `purse` is that of the
+    budget nearest to its end, None where no budget applies.
     """
 
     status: int
@@ -24,4 +26,5 @@ class Answer(msgspec.Struct):
     upstream_request_id: str
     attempts: int
     cost: NanoUSD | None
+    purse: Purse | None
     case: Case

@@ -1,11 +1,20 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
-from router.domain.errors import GatewayError, InvalidUpstreamResponse, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from router.domain.errors import (
+    BudgetExceeded,
+    GatewayError,
+    InvalidUpstreamResponse,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamTruncated,
+)
 from router.domain.ledger import Outcome
+from router.domain.ports import Journal
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate, Credential
 from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
@@ -13,7 +22,9 @@ from router.domain.usage import Usage
 from router.gateway.health import Health
 from router.gateway.meter import Attempt, Meter, estimated_usage
 from router.gateway.retries import Verdict, outcome_of, retry_after_of, verdict_of
+from router.gateway.treasury import Dossier, Secured
 from router.gateway.turns import Failed
+from router.gateway.watch import Watch
 from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
@@ -45,36 +56,51 @@ class Reply(msgspec.Struct):
     attempt: Attempt
 
 
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every attempt of one request works with."""
+
+    request: ModelRequest
+    meter: Meter
+    health: Health
+    journal: Journal
+    dossier: Dossier
+    is_hurried: bool
+
+
 class OpenAttempt:
     """An attempt under way. Ends exactly once: by its answer's end, by a failure, or by `leave`."""
 
     def __init__(
-        self,
-        request: ModelRequest,
-        candidate: Candidate,
-        provider: BoundProvider,
-        *,
-        meter: Meter,
-        health: Health,
-        credential: str,
-        is_hurried: bool = False,
+        self, bench: Bench, candidate: Candidate, provider: BoundProvider, *, credential: str, secured: Secured | None
     ) -> None:
-        self._request = request
+        self._bench = bench
+        self._request = bench.request
         self._provider = provider
-        self._meter = meter
-        self._health = health
+        self._meter = bench.meter
+        self._health = bench.health
         self._target = candidate.target.id
         self._candidate = candidate
+        self._secured = secured
         self._answer: UpstreamAnswer | None = None
         self._stream: StreamMeter | None = None
         self._splitter = FrameSplitter()
-        self._is_over = False
-        self._is_hurried = is_hurried
-        self.record = meter.begin(candidate, credential)
-        self._was_trial = health.started(self._target)
+        self._is_sent = self._is_over = False
+        self.record = bench.meter.begin(candidate, credential)
+        if secured is not None:
+            self.record.held, self.record.postings = secured.hold.amount, secured.hold.postings
+        self._was_trial = bench.health.started(self._target)
 
     async def send(self, call: UpstreamCall, credential: Credential | None) -> Reply:
-        """The target's reply. Raises Failed while another target may still answer, else the final GatewayError."""
+        """The target's reply. Raises Failed while another target may still answer, else the final GatewayError.
+
+        Nothing is sent before the journal has it.
+        """
+        bench = self._bench
+        written = bench.journal.opened(bench.dossier.opening(self._request, self.record))
+        if written is not None:
+            await written
+        self._is_sent = True
         try:
             answer = self._answer = await self._provider.transport.send(call)
             self._meter.first_byte(self.record)
@@ -147,14 +173,17 @@ class OpenAttempt:
         return self._frames(stream, chunks, first)
 
     async def _frames(self, stream: StreamMeter, chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
+        feed, meter, watch = self._splitter.feed, stream.feed, self._watch(stream)
         if first:
             yield first
-        feed, meter = self._splitter.feed, stream.feed
+            watch.has_overrun(first, self._bench.dossier.id)
         try:
             async for chunk in chunks:
                 whole = feed(chunk)
                 if whole and (out := meter(whole)):
                     yield out
+                    if watch.has_overrun(whole, self._bench.dossier.id):
+                        raise self._broken(Outcome.OVERRUN, "the answer has passed what its budget could hold")
         except TransportFailure as failure:
             outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
             raise self._broken(outcome, failure.kind.value) from None
@@ -172,6 +201,9 @@ class OpenAttempt:
         else:
             raise self._broken(Outcome.TRUNCATED, "the stream stopped before its end")
 
+    def _watch(self, stream: StreamMeter) -> Watch:
+        return Watch(self._meter, self._bench.journal, self.record, stream, self._secured)
+
     # -- endings ----------------------------------------------------------------------------------------------
 
     def _end(self, outcome: Outcome, reason: str = "") -> None:
@@ -188,6 +220,8 @@ class OpenAttempt:
         message = f"{self._candidate.target.provider}: {_TOLD.get(reason, reason)}"
         if outcome is Outcome.TIMEOUT:
             return UpstreamTimeout(message)
+        if outcome is Outcome.OVERRUN:
+            return BudgetExceeded(message)
         if outcome is Outcome.TRUNCATED:
             return UpstreamTruncated(message)
         return InvalidUpstreamResponse(message) if outcome is Outcome.INVALID_RESPONSE else UpstreamError(message)
@@ -220,10 +254,11 @@ class OpenAttempt:
         return Failed(outcome, reason, answer.status, wait)
 
     def _break_off(self, outcome: Outcome, reason: str) -> None:
-        """What may have been used is charged, never zero."""
-        self.record.usage = self._used()
+        """What may have been used is charged, never zero; nothing, if nothing was sent."""
+        if self._is_sent:
+            self.record.usage = self._used()
         self._close(outcome, reason)
-        is_own_haste = self._is_hurried and reason == FailureKind.TOTAL_TIMEOUT.value
+        is_own_haste = self._bench.is_hurried and reason == FailureKind.TOTAL_TIMEOUT.value
         if outcome is not Outcome.CANCELLED and not is_own_haste:
             self._health.failed(self._target, reason)
 
@@ -236,6 +271,8 @@ class OpenAttempt:
     def _close(self, outcome: Outcome, reason: str) -> None:
         self._is_over = True
         self._meter.end(self.record, outcome, reason)
+        if self._secured is not None:
+            self._secured.hold.settle(self.record.cost)
         if self._answer is not None:
             self._answer.close()
         self._health.ended(self._target, was_trial=self._was_trial)

@@ -1,12 +1,13 @@
 """Headers to Principal, or InvalidApiKey. Lookups are cached with bounds, misses too, and age out within seconds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import TypeVar
 
-from router.config.snapshot import Snapshot
+from router.config.snapshot import BudgetSettings, Snapshot
+from router.domain.budgets import Budget, BudgetScope
 from router.domain.errors import InvalidApiKey, StorageUnavailable, TenantSuspended
 from router.domain.identity import EVERY_MODEL, ApiKey, ModelSet, Principal, Tenant, TenantStatus, parse_presented_key
 from router.domain.limits import LimitRule, LimitScope
@@ -130,8 +131,18 @@ def principal_of(snapshot: Snapshot, key: ApiKey, tenant: Tenant) -> Principal:
         defaults=tenant.defaults,
         tiers=tenant.tiers,
         rules=tuple(rule for rule in rules if not rule.limits.is_empty),
+        budgets=tuple(_budgets(snapshot.budgets, key, tenant)),
         expires_at=key.expires_at,
     )
+
+
+def _budgets(settings: BudgetSettings, key: ApiKey, tenant: Tenant) -> Iterator[Budget]:
+    """The key's own, and the tenant's own or the file's default."""
+    if key.budget is not None:
+        yield Budget(BudgetScope.KEY, key.id, key.budget, settings.terms)
+    limit = settings.default_limit if tenant.budget is None else tenant.budget
+    if limit is not None:
+        yield Budget(BudgetScope.TENANT, tenant.id, limit, tenant.budget_terms or settings.terms)
 
 
 def _refusal(presented: str | None) -> InvalidApiKey:

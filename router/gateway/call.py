@@ -19,10 +19,12 @@ from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
 from router.domain.routes import HealthView, Plan
 from router.domain.upstream import TransportFailure
-from router.gateway.attempt import OpenAttempt, Reply
+from router.domain.usage import NanoUSD
+from router.gateway.attempt import Bench, OpenAttempt, Reply
 from router.gateway.generation import Generation
 from router.gateway.meter import Attempt, Meter
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
+from router.gateway.treasury import Budgets, Dossier, Secured, Treasury
 from router.gateway.turns import Dice, Failed, Turn, Turns
 
 DRAIN_S = 30.0
@@ -40,36 +42,62 @@ class Assignment(msgspec.Struct, frozen=True):
     request: ModelRequest
     forwarded: Mapping[str, str]
     deadline: float
-    is_hurried: bool = False
+    is_hurried: bool
+    budgets: Budgets
+    dossier: Dossier
 
 
 class Call:
-    """The attempts of one request. `run` returns the reply; `leave` ends what is still open."""
+    """The attempts of one request: `prepare`, then `run` returns the reply; `leave` ends what is still open."""
 
-    def __init__(self, assignment: Assignment, meter: Meter, dice: Dice) -> None:
+    def __init__(self, assignment: Assignment, meter: Meter, dice: Dice, treasury: Treasury) -> None:
         self._do = assignment
         self._meter = meter
         self._dice = dice
+        self._treasury = treasury
+        self._turns = Turns(assignment.generation, assignment.plan, assignment.view, dice)
+        self._turn: Turn | None = None
+        self._secured: Secured | None = None
         self._open: OpenAttempt | None = None
+        self._bench = Bench(
+            assignment.request, meter, dice.health, treasury.journal, assignment.dossier, assignment.is_hurried
+        )
+
+    async def prepare(self) -> None:
+        """Choose the first target and set its money aside; nothing is sent. Raises what refuses the request.
+
+        Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
+        """
+        turn = self._turn = self._turns.first()
+        if turn is None:
+            raise _nobody(self._do.plan)
+        self._secured = await self._secure(turn)
+
+    def abandon(self) -> None:
+        """The request will not be made after all: give back what `prepare` set aside."""
+        if self._secured is not None:
+            self._secured.hold.settle(NanoUSD(0))
 
     async def run(self) -> Reply:
         """Ask targets until one answers. Raises the GatewayError of the last word when none does."""
-        do = self._do
-        self._dice.budget.request(do.plan.alias.name)
-        turns = Turns(do.generation, do.plan, do.view, self._dice)
-        turn = turns.first()
-        if turn is None:
-            raise _nobody(do.plan)
+        turn, secured = self._turn, self._secured
+        assert turn is not None, "not prepared"
+        self._dice.budget.request(self._do.plan.alias.name)
         while True:
-            if turn.wait_s:
-                await asyncio.sleep(turn.wait_s)
             try:
-                return await self._take(turn)
+                return await self._take(turn, secured)
             except Failed as failed:
-                coming = turns.after(turn, failed, self._left_s())
+                coming = self._turns.after(turn, failed, self._left_s())
                 if coming is None:
                     raise last_word(self._meter.attempts, failed) from None
-                turn = coming
+            self._treasury.journal.ended(self._do.dossier.id, self._meter.attempts[-1].entry())
+            turn, secured = coming, None
+            if turn.wait_s:
+                await asyncio.sleep(turn.wait_s)
+            secured = await self._secure(turn)
+
+    async def _secure(self, turn: Turn) -> Secured | None:
+        return await self._treasury.secure(self._do.budgets, turn.candidate, self._do.request) if self._do.budgets else None
 
     def leave(self, reason: str = "the caller left") -> None:
         """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
@@ -91,33 +119,27 @@ class Call:
         finally:
             self.leave()
 
-    async def _take(self, turn: Turn) -> Reply:
+    async def _take(self, turn: Turn, secured: Secured | None) -> Reply:
         do, candidate, credential = self._do, turn.candidate, turn.credential
         label = credential.label if credential is not None else ""
         forced = do.generation.snapshot.force_failover
         if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
             self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
+            if secured is not None:
+                secured.hold.settle(NanoUSD(0))
             raise Failed(Outcome.FORCED, "forced")
         provider = do.generation.providers[candidate.target.provider]
         timeouts = candidate.alias.timeouts or provider.spec.timeouts
         call = provider.prepare(
-            do.request.api,
             candidate,
             do.request,
             credential,
             forwarded=do.forwarded,
             timeouts=timeouts,
             total_s=min(self._left_s(), timeouts.total),
+            cap=secured.bound.cap if secured is not None else None,
         )
-        self._open = OpenAttempt(
-            do.request,
-            candidate,
-            provider,
-            meter=self._meter,
-            health=self._dice.health,
-            credential=label,
-            is_hurried=do.is_hurried,
-        )
+        self._open = OpenAttempt(self._bench, candidate, provider, credential=label, secured=secured)
         return await self._open.send(call, credential)
 
     def _left_s(self) -> float:

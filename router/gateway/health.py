@@ -17,7 +17,9 @@ _WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
 
 @dataclass(slots=True)
 class _Record:
-    """`is_found_dead`: a probe ejected it, so a probe may open the door again. `recent` is a bit per request, newest lowest, 1 for a failure; `ejected_until` 0 while the target stands."""
+    """`is_found_dead`: a probe ejected it, so a probe may open the door again.
+
+    `recent` is a bit per request, newest lowest, 1 for a failure; `ejected_until` 0 while the target stands."""
 
     consecutive: int = 0
     recent: int = 0

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from router.domain.budgets import Posting
 from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.ports import Clock
 from router.domain.routes import Candidate
@@ -26,6 +27,8 @@ class Attempt(msgspec.Struct):
     cost: NanoUSD = NanoUSD(0)
     upstream_request_id: str = ""
     reason: str = ""
+    held: NanoUSD = NanoUSD(0)
+    postings: tuple[Posting, ...] = ()
 
     def entry(self) -> AttemptEntry:
         candidate = self.candidate
@@ -46,6 +49,8 @@ class Attempt(msgspec.Struct):
             price_known=candidate.target.price is not None or self.usage.total_tokens == 0,
             upstream_request_id=self.upstream_request_id,
             reason=self.reason,
+            held=self.held,
+            postings=self.postings,
         )
 
 

@@ -8,6 +8,7 @@ from router.domain.errors import GatewayError
 from router.domain.identity import Principal
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
+from router.domain.routes import HealthView, Plan
 from router.gateway.admit import admit
 from router.gateway.answer import Answer
 from router.gateway.attempt import Reply
@@ -18,6 +19,7 @@ from router.gateway.meter import Meter
 from router.gateway.plan import choose_alias, facets_of, make_plan
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Caller, Case, Later, Settler
+from router.gateway.treasury import Dossier, Treasury
 from router.gateway.turns import Dice
 
 MAX_DRAINS = 64
@@ -39,10 +41,11 @@ class World:
 class Gateway:
     """Opens requests. Holds what is learnt between them (health, retry budgets) and nothing of any one of them."""
 
-    def __init__(self, world: World, health: Health, status_of: Callable[[GatewayError], int]) -> None:
+    def __init__(self, world: World, health: Health, treasury: Treasury, status_of: Callable[[GatewayError], int]) -> None:
         """`status_of`: the edge's table, so that the ledger can say what the caller was answered."""
         self.world = world
         self.health = health
+        self.treasury = treasury
         self.status_of = status_of
         self.settler = Settler(world.ledger, world.observer, world.later)
         self.dice = Dice(health, RetryBudget(world.clock), world.ids)
@@ -89,19 +92,27 @@ class Opening:
         return self._case
 
     async def __aenter__(self) -> Answer:
-        world, generation, snapshot = self._gateway.world, self._generation, self._generation.snapshot
+        world, generation, who = self._gateway.world, self._generation, self._principal
+        snapshot = generation.snapshot
         started_at, started = world.clock.now_us(), world.clock.monotonic()
-        named = choose_alias(snapshot, self._principal, self._request.api, self._request.fields.model, self._caller.tier)
+        named = choose_alias(snapshot, who, self._request.api, self._request.fields.model, self._caller.tier)
         alias = named[0]
         view = self._gateway.health.view(alias, generation.reach[alias.name])
-        facets = facets_of(alias, self._principal, self._request)
+        facets = facets_of(alias, who, self._request)
         plan = make_plan(snapshot, view, named, facets, world.ids.draw())
-        reservation = await admit(world.limiter, world.ledger, self._principal, alias, self._request)
         meter = Meter(world.clock)
+        assignment = self._assignment(plan, view, started_at, started)
+        call = self._call = Call(assignment, meter, self._gateway.dice, self._gateway.treasury)
+        await call.prepare()
+        try:
+            reservation = await admit(world.limiter, world.ledger, who, alias, self._request)
+        except BaseException:
+            call.abandon()
+            raise
         case = self._case = Case(
             id=self._caller.id,
             caller=self._caller,
-            principal=self._principal,
+            principal=who,
             request=self._request,
             plan=plan,
             health=view,
@@ -110,19 +121,42 @@ class Opening:
             started=started,
             meter=meter,
             reservation=reservation,
+            budgets=assignment.budgets,
         )
-        total = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
-        wanted = self._caller.timeout_s
-        deadline = started + (total if wanted is None else min(wanted, total))
-        assignment = Assignment(generation, plan, view, self._request, self._forwarded, deadline, wanted is not None)
-        self._call = Call(assignment, meter, self._gateway.dice)
         try:
-            reply = await self._call.run()
+            reply = await call.run()
         except BaseException as error:
             self._leave(error)
             raise
         case.status = reply.status
-        return _answer(case, reply)
+        return _answer(case, reply, self._gateway.treasury)
+
+    def _assignment(self, plan: Plan, view: HealthView, started_at: int, started: float) -> Assignment:
+        snapshot, who, caller, alias = self._generation.snapshot, self._principal, self._caller, plan.alias
+        total = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
+        wanted = caller.timeout_s
+        budgets = who.budgets if alias.budget is None else (*who.budgets, alias.budget)
+        return Assignment(
+            generation=self._generation,
+            plan=plan,
+            view=view,
+            request=self._request,
+            forwarded=self._forwarded,
+            deadline=started + (total if wanted is None else min(wanted, total)),
+            is_hurried=wanted is not None,
+            # A request posts to the period in which it was admitted, however long it takes.
+            budgets=tuple([(budget, budget.period_at(started_at)) for budget in budgets]) if budgets else (),
+            dossier=Dossier(
+                caller.id,
+                caller.request_id,
+                who.tenant_id,
+                who.tenant,
+                who.key_id,
+                who.key,
+                plan.requested,
+                snapshot.fingerprint,
+            ),
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -153,7 +187,7 @@ class Opening:
             self._gateway.settler.settle(case)
 
 
-def _answer(case: Case, reply: Reply) -> Answer:
+def _answer(case: Case, reply: Reply, treasury: Treasury) -> Answer:
     meter = case.meter
     return Answer(
         status=reply.status,
@@ -165,5 +199,6 @@ def _answer(case: Case, reply: Reply) -> Answer:
         upstream_request_id=reply.attempt.upstream_request_id,
         attempts=len(meter.attempts),
         cost=meter.cost if reply.frames is None else None,
+        purse=treasury.standing(case.budgets) if case.budgets else None,
         case=case,
     )

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
 from router.domain.errors import BudgetExceeded, StorageUnavailable
-from router.domain.ports import BudgetStore, Clock, Tasks
+from router.domain.ledger import LedgerEntry
+from router.domain.ports import BudgetStore, Clock, LedgerStore, Tasks
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.instants import instant_text
 
@@ -23,7 +24,8 @@ IDLE_S = 10.0
 @dataclass(slots=True)
 class Purse:
     """`leased` is taken and unspent, `held` the part of it that requests under way may spend. `standing` is the database's
-    row as last seen; `spent_since` what this process has settled after it. `good_until` is on a clock that counts sleep."""
+    row as last seen; `spent_since` what this process has settled after it. `good_until` is on a clock that counts sleep;
+    `refused` is what the database last refused, at `refused_at` of the loop's time."""
 
     budget: Budget
     period: Period
@@ -34,7 +36,8 @@ class Purse:
     unflushed: int = 0
     good_until: float = 0.0
     used_at: float = 0.0
-    is_known: bool = False
+    refused_at: float = 0.0
+    refused: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -49,7 +52,6 @@ class Purse:
     def saw(self, standing: Standing) -> None:
         self.standing = standing
         self.spent_since = self.unflushed
-        self.is_known = True
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ class Purses:
         soft: list[Purse] = []
         for budget, period in budgets:
             purse = self._purse(budget, period)
-            (hard if budget.mode is BudgetMode.HARD else soft).append(purse)
+            (hard if budget.terms.mode is BudgetMode.HARD else soft).append(purse)
         while lacking := [p for p in hard if p.free < amount or p.good_until <= self._boottime()]:
             for purse in lacking:
                 await self._fill(purse, amount)
@@ -164,18 +166,24 @@ class Purses:
         return purse
 
     async def _fill(self, purse: Purse, amount: int) -> None:
-        """Take a lease so that `amount` is free, one taker at a time. Raises BudgetExceeded after the wait for others."""
+        """Take a lease so that `amount` is free, one taker at a time. Raises BudgetExceeded after the wait for others.
+
+        Who waited for its turn behind a refusal is refused with it: one wait a purse, however many ask.
+        """
+        time = asyncio.get_running_loop().time
+        asked_at = time()
         async with purse.turn:
-            deadline = self._clock.monotonic() + REFUSED_WAIT_S
             while True:
                 now = self._boottime()
                 if purse.free >= amount and purse.good_until > now:
                     return
+                if asked_at <= purse.refused_at and amount >= purse.refused:
+                    raise exceeded(purse)
                 answer = await self._take(purse, max(amount - purse.free, 0), now)
                 if isinstance(answer, Lease):
                     continue
-                others = answer.leased - purse.leased
-                if others <= 0 or self._clock.monotonic() >= deadline:
+                if answer.leased <= purse.leased or time() - asked_at >= REFUSED_WAIT_S:
+                    purse.refused_at, purse.refused = time(), amount
                     raise exceeded(purse)
                 await asyncio.sleep(_REFUSED_STEP_S)
 
@@ -190,30 +198,43 @@ class Purses:
     ) -> None:
         try:
             answer = await self._store.take(purse.budget, purse.period, need, self._processes())
-        except StorageUnavailable as error:
-            if not answered.cancelled():
-                answered.set_exception(error)
+        except BaseException as error:
+            if not answered.done():
+                answered.set_exception(error if isinstance(error, Exception) else StorageUnavailable("routerd is stopping"))
                 answered.exception()
-            return
+            if isinstance(error, StorageUnavailable):
+                return
+            raise
         if isinstance(answer, Lease):
             purse.leased += answer.amount
             purse.good_until = asked_at + LEASE_S
             purse.saw(answer.standing)
         else:
             purse.saw(answer)
-        if not answered.cancelled():
+        if not answered.done():
             answered.set_result(answer)
 
     async def _give_back(self, purse: Purse) -> None:
+        """Out of the purse first and never back: when the call fails, the money may have been returned all the same."""
         free = purse.free
-        if free <= 0:
-            return
-        purse.leased -= free
-        try:
+        if free > 0:
+            purse.leased -= free
             await self._store.give_back(purse.budget.id, purse.period.key, free)
-        except BaseException:
-            purse.leased += free
-            raise
+
+
+class PostedLedger:
+    """Implements domain.ports.LedgerStore around another: what it has written counts as posted in the purses."""
+
+    def __init__(self, store: LedgerStore, purses: Purses) -> None:
+        self._store = store
+        self._purses = purses
+
+    async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
+        await self._store.write_requests(entries)
+        for entry in entries:
+            for attempt in entry.attempts:
+                for posting in attempt.postings:
+                    self._purses.flushed(posting.budget, posting.period, attempt.cost)
 
 
 def exceeded(purse: Purse) -> BudgetExceeded:
@@ -221,6 +242,6 @@ def exceeded(purse: Purse) -> BudgetExceeded:
     budget, ends = purse.budget, purse.period.ends_at
     resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
     return BudgetExceeded(
-        f"the {budget.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
+        f"the {budget.terms.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
         f"spent {usd_text(purse.spent)} USD; {resets}"
     )

@@ -51,8 +51,9 @@ class Dice:
 class Turns:
     """The order of one request's attempts: own targets, then the fallbacks that fit, then a second visit after a pause.
 
-    Rules (contract.md, "Routing"): at most `max_attempts` targets are called; another credential of the same provider
-    comes before another target and counts for neither that nor the retry budget; a target kept only because it is the last is not visited twice.
+    At most `max_attempts` targets are called; another credential of the same provider
+    comes before another target, and counts for neither that nor the retry budget; a target kept only because it is the
+    last is not visited twice.
     """
 
     def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice) -> None:

@@ -54,7 +54,34 @@ class MemoryLimiter:
         window = self._table.windows.get((scope, subject))
         return 0 if window is None else window.parallel
 
+    def windows(self) -> Iterator[tuple[LimitScope, str, Window]]:
+        """Every subject that is remembered, with its window as it stands; call `expire` before reading one."""
+        for (scope, subject), window in self._table.windows.items():
+            yield scope, subject, window
+
     async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        return self.decide(rules, tokens)
+
+    def note(self, rules: Sequence[LimitRule], tokens: int) -> HeldReservation:
+        """Count a request that was admitted elsewhere, whatever the limits say; no allowance is worked out."""
+        now_us = int(self._clock.monotonic() * 1e6)
+        if now_us >= self._table.due_us:
+            self._table.forget_idle(now_us)
+        holds: list[_Hold] = []
+        for rule in rules:
+            subject = (rule.scope, rule.subject)
+            window = self._table.windows.get(subject)
+            if window is None:
+                window = self._table.remember(subject, now_us)
+            window.expire(now_us)
+            limit = rule.limits.tokens
+            hold = tokens if limit is None or tokens <= limit else limit
+            window.parallel += 1
+            holds.append((window, window.take(hold, now_us), hold))
+        return HeldReservation(UNLIMITED, holds)
+
+    def decide(self, rules: Sequence[LimitRule], tokens: int) -> HeldReservation | Refusal:
+        """What `acquire` answers, without a coroutine: deciding in memory never waits."""
         if not rules:
             return HeldReservation(UNLIMITED, ())
         now_us = int(self._clock.monotonic() * 1e6)

@@ -5,6 +5,9 @@ from typing import Protocol
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 
+Cap = tuple[str, int]
+"""The name and value of an output cap to send because the caller gave none."""
+
 
 class StreamMeter(Protocol):
     """Watches the frames of one stream on their way to the caller.
@@ -42,8 +45,8 @@ class Dialect(Protocol):
         """Below the provider's base URL, with its leading slash."""
         ...
 
-    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
-        """The body to send. Raises UnsupportedFeature. Idempotent: called again for each attempt."""
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
+        """The body to send, with `cap` set where the caller gave none. Raises UnsupportedFeature. Idempotent: called again for each attempt."""
         ...
 
     def usage_of(self, answer: bytes) -> Usage | None:

@@ -38,7 +38,6 @@ class Http1Answer:
         "status",
         "headers",
         "is_bodiless",
-        "started",
         "source",
         "is_whole",
         "is_stale",
@@ -59,7 +58,6 @@ class Http1Answer:
         self.status = 0
         self.headers: Mapping[str, str] = _NO_HEADERS
         self.is_bodiless = call.method == "HEAD"
-        self.started = started
         self.source: Source | None = None
         self.is_whole = False
         self.is_stale = False
@@ -106,9 +104,8 @@ class Http1Answer:
                 await self._wait()
 
     def close(self) -> None:
-        source, self.source = self.source, None
-        if source is not None:
-            source.drop()
+        if self.source is not None:
+            self.source.drop()
             self.fail(FailureKind.RESET, "the answer was closed before its end")
 
     async def _fill(self, limit: int) -> None:
@@ -153,7 +150,8 @@ class Http1Answer:
             if self._first_by < self._until:
                 return self._first_by, FailureKind.FIRST_BYTE_TIMEOUT
         else:
-            idle = (now if self._waiter is None else self._waiting) + self._idle
+            is_waiting = self._waiter is not None and not self._waiter.done()
+            idle = (self._waiting if is_waiting else now) + self._idle
             if idle < self._until:
                 return idle, FailureKind.IDLE_TIMEOUT
         return self._until, FailureKind.TOTAL_TIMEOUT
@@ -178,6 +176,8 @@ class Http1Answer:
             source.pause()
         if self._size >= self._wake_at:
             self.wake()
+        else:
+            self._waiting = self._loop.time()
 
     def finish(self) -> None:
         """The body is whole; the connection is no longer this answer's."""

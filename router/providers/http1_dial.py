@@ -14,14 +14,13 @@ from router.domain.upstream import FailureKind, TransportFailure
 from router.providers.http1_connection import Http1Connection
 from router.providers.http1_request import Origin
 from router.providers.tls_trust import TrustStore
+from router.providers.transport_failures import KindTable, detail, nearest
 
 DNS_TTL_S = 10.0
 HAPPY_EYEBALLS_DELAY_S = 0.25
-MAX_DETAIL = 200
 _MAX_NAMES = 1024
 
-# The nearest class of the exception's method resolution order decides.
-FAILURES: dict[type[BaseException], FailureKind] = {
+FAILURES: KindTable = {
     socket.gaierror: FailureKind.DNS,
     UnicodeError: FailureKind.DNS,  # a label that is empty or too long
     ValueError: FailureKind.CONNECT,  # a name without addresses, or one that TLS cannot ask for
@@ -35,8 +34,7 @@ FOREIGN = (OSError, ValueError, RuntimeError)
 
 
 def failure_of(error: OSError | ValueError | RuntimeError) -> TransportFailure:
-    kind = next(FAILURES[ancestor] for ancestor in type(error).__mro__ if ancestor in FAILURES)
-    return TransportFailure(kind, f"{type(error).__name__}: {' '.join(str(error).split())}"[:MAX_DETAIL])
+    return TransportFailure(nearest(FAILURES, error) or FailureKind.CONNECT, detail(error, str(error)))
 
 
 Resolve = Callable[[str, int], Awaitable[list[AddrInfoType]]]

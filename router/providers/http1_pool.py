@@ -50,17 +50,15 @@ class OriginPool:
         pool.require_open()
         if (found := self.take()) is not None:
             return found
-        if not self.waiting and pool.has_slot(self):
+        if pool.has_slot(self):  # then nobody waits for it
             pool.count(self, 1)
             return None
         waiter = pool.queue(self)
         try:
-            granted = await waiter.future
+            return await waiter.future
         except asyncio.CancelledError:
             self._leave(waiter)
             raise
-        pool.require_open()
-        return granted
 
     def dial(self) -> Http1Connection:
         """The protocol of a new connection, for the slot that `acquire` gave."""
@@ -74,6 +72,15 @@ class OriginPool:
         connection.drop()
         self.lost(connection)
 
+    def hand(self, granted: Http1Connection | None) -> bool:
+        """Give a connection, or a slot, to the first who still waits; False if nobody does."""
+        while self.waiting:
+            waiter = self.waiting.popleft()
+            if not waiter.future.done():  # cancelled, and not yet gone
+                waiter.future.set_result(granted)
+                return True
+        return False
+
     def drop_idle(self) -> None:
         """None of the free connections is to be trusted."""
         for connection in self.idle:
@@ -84,7 +91,7 @@ class OriginPool:
         """Somebody who waited was cancelled; what he had just been granted goes to the next."""
         if waiter in self.waiting:
             self.waiting.remove(waiter)
-        elif not waiter.future.cancelled():
+        elif not waiter.future.cancelled() and waiter.future.exception() is None:
             granted = waiter.future.result()
             if granted is None:
                 self._pool.count(self, -1)
@@ -95,12 +102,10 @@ class OriginPool:
     # -- the connections --------------------------------------------------------------------------------------
 
     def released(self, connection: Http1Connection) -> None:
-        if self.waiting:
-            self.waiting.popleft().future.set_result(connection)
-            return
-        self.idle.append(connection)
-        connection.rest()
-        self._pool.rested()
+        if not self.hand(connection):
+            self.idle.append(connection)
+            connection.rest()
+            self._pool.rested()
 
     def lost(self, connection: Http1Connection) -> None:
         if connection not in self._pool.connections:
@@ -137,14 +142,16 @@ class Pool:
 
     def require_open(self) -> None:
         if self._is_closed:
-            raise TransportFailure(FailureKind.CONNECT, "the transport is closed")
+            raise _closed()
 
     def close(self) -> None:
         """End every connection; who waits is told."""
         self._is_closed = True
         for line in self._origins.values():
-            while line.waiting:
-                line.waiting.popleft().future.set_result(None)
+            for waiter in line.waiting:
+                if not waiter.future.done():
+                    waiter.future.set_exception(_closed())
+            line.waiting.clear()
         for connection in list(self.connections):
             connection.break_off(FailureKind.RESET, "the transport was closed")
 
@@ -178,8 +185,8 @@ class Pool:
             if self._open >= self._max_connections:
                 self._evict()
                 return
-            self.count(line, 1)
-            line.waiting.popleft().future.set_result(None)
+            if line.hand(None):
+                self.count(line, 1)
 
     def _longest_waiting(self) -> OriginPool | None:
         lines = (line for line in self._origins.values() if line.waiting and line.open < self._max_per_origin)
@@ -192,3 +199,7 @@ class Pool:
         if oldest is not None and not self._is_evicting:
             self._is_evicting = True
             oldest.drop()
+
+
+def _closed() -> TransportFailure:
+    return TransportFailure(FailureKind.CONNECT, "the transport is closed")

@@ -14,6 +14,7 @@ import msgspec
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.passthrough import passed_body
 from router.providers.sse import blocks, frames
@@ -55,8 +56,8 @@ class ChatDialect:
 
     path: str
 
-    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
-        return passed_body(request, upstream_model, inject_usage=inject_usage)
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
+        return passed_body(request, upstream_model, inject_usage=inject_usage, cap=cap)
 
     def usage_of(self, answer: bytes) -> Usage | None:
         counts = counts_in(answer)

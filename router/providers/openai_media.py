@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from router.domain.requests import ModelRequest
 from router.domain.usage import NOTHING, Usage
 from router.providers.answers import counts_in
+from router.providers.dialect import Cap
 from router.providers.openai_chat import ChatMeter
 from router.providers.passthrough import passed_body
 
@@ -16,7 +17,7 @@ class MediaDialect:
     path: str
     is_metered: bool
 
-    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
         return passed_body(request, upstream_model, inject_usage=False)
 
     def usage_of(self, answer: bytes) -> Usage | None:

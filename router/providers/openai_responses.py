@@ -10,6 +10,7 @@ from router.domain.json_scan import Member, top_level_members
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted, spliced
 from router.providers.sse import blocks, frames
@@ -52,12 +53,12 @@ _FORMAT = msgspec.json.Decoder(_Format)
 class ResponsesDialect:
     path: str = "/responses"
 
-    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
+    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
         """Usage is never asked for: the terminal event always has it."""
         if request.fields.response_format:
             said = spliced(request.body, _format_edits(request.body))
             request = ModelRequest(request.api, said, request.fields)
-        return passed_body(request, upstream_model, inject_usage=False)
+        return passed_body(request, upstream_model, inject_usage=False, cap=cap)
 
     def usage_of(self, answer: bytes) -> Usage | None:
         counts = counts_in(answer)

@@ -6,6 +6,7 @@ import msgspec
 
 from router.domain.json_scan import Member, Span, member_span, top_level_members
 from router.domain.requests import ModelRequest
+from router.providers.dialect import Cap
 
 _INCLUDE_USAGE = b'{"include_usage":true}'
 
@@ -18,8 +19,8 @@ def _quoted(name: str) -> bytes:
     return msgspec.json.encode(name)
 
 
-def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: bool) -> bytes:
-    """The body to send: `model` replaced, usage asked for where wanted; all other bytes as they came.
+def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
+    """The body to send: `model` replaced, usage asked for and a cap set where wanted; all other bytes as they came.
 
     Where nothing changes it is `request.body` itself.
     """
@@ -37,6 +38,13 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
             found += _options_edits(request.body, options)
         else:
             new.append(b'"stream_options":' + _INCLUDE_USAGE)
+    if cap is not None:
+        name, value = cap
+        span = member_span(request.body, name, is_plain=False)
+        if span is not None:
+            found.append((span, b"%d" % value))
+        else:
+            new.append(b'"%s":%d' % (name.encode(), value))
     if new:
         found.append(inserted(request.body, b",".join(new)))
     return spliced(request.body, found)

@@ -25,6 +25,7 @@ _DIALECTS: Mapping[Api, Dialect] = {
     Api.EMBEDDINGS: openai_media.EMBEDDINGS,
     Api.MODERATIONS: openai_media.MODERATIONS,
 }
+_CAPS: Mapping[Api, str] = {Api.COMPLETIONS: "max_tokens", Api.RESPONSES: "max_output_tokens"}
 _STREAM_USAGE_APIS = frozenset({Api.CHAT, Api.COMPLETIONS})
 _NOWHERE = "http://simulated.invalid/v1"
 
@@ -98,11 +99,13 @@ def _azure_route(spec: ProviderSpec) -> Route:
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
-    """How a type differs from the rest. `asks_usage` False: a stream reports its usage unasked, and must not be asked."""
+    """How a type differs from the rest. `asks_usage` False: a stream reports its usage unasked, and must not be asked.
+    `chat_cap`: by which name the type's chat API takes an output cap."""
 
     route: "_RouteOf" = _path_route
     auth: AuthHeader = bearer
     asks_usage: bool = True
+    chat_cap: str = "max_tokens"
 
 
 class _RouteOf(Protocol):
@@ -110,8 +113,8 @@ class _RouteOf(Protocol):
 
 
 _BINDINGS = {
-    "openai": _Binding(),
-    "azure-openai": _Binding(route=_azure_route, auth=api_key),
+    "openai": _Binding(chat_cap="max_completion_tokens"),
+    "azure-openai": _Binding(route=_azure_route, auth=api_key, chat_cap="max_completion_tokens"),
     "openai-compatible": _Binding(),
     "simulated": _Binding(),
     "groq": _Binding(),
@@ -132,6 +135,7 @@ class BoundProvider:
     route: Route
     auth: AuthHeader
     asks_usage: bool
+    chat_cap: str
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def injects_usage(self, request: ModelRequest) -> bool:
@@ -140,7 +144,6 @@ class BoundProvider:
 
     def prepare(
         self,
-        api: Api,
         candidate: Candidate,
         request: ModelRequest,
         credential: Credential | None,
@@ -148,8 +151,9 @@ class BoundProvider:
         forwarded: Mapping[str, str],
         timeouts: Timeouts,
         total_s: float,
+        cap: int | None = None,
     ) -> UpstreamCall:
-        """The call for one attempt. `forwarded`: the caller's headers, names in lower case; those that may travel do.
+        """The call for one attempt. `cap`: an output cap to set, since the caller gave none. `forwarded`: the caller's headers, names in lower case; those that may travel do.
 
         Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
         """
@@ -158,7 +162,11 @@ class BoundProvider:
             if (value := forwarded.get(name)) is not None:
                 headers[name] = value
         headers.update(self._headers(credential))
-        body = self.dialects[api].build_body(request, self.route.model(candidate), inject_usage=self.injects_usage(request))
+        api = request.api
+        named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
+        body = self.dialects[api].build_body(
+            request, self.route.model(candidate), inject_usage=self.injects_usage(request), cap=named_cap
+        )
         return UpstreamCall(
             method="POST",
             url=self.route.url(api, candidate),
@@ -208,4 +216,5 @@ def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
         route=binding.route(spec),
         auth=binding.auth,
         asks_usage=binding.asks_usage and spec.stream_usage,
+        chat_cap=binding.chat_cap,
     )

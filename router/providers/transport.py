@@ -16,6 +16,8 @@ from aiohttp import http_exceptions
 from yarl import URL
 
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.providers.tls_trust import TrustStore
+from router.providers.transport_failures import KindTable, detail, nearest
 
 KEEP_ALIVE_S = 30.0
 MAX_CONNECTIONS = 20_000
@@ -41,7 +43,7 @@ class AioTransport:
 
     def __init__(self, *, keep_alive_s: float = KEEP_ALIVE_S, max_connections: int = MAX_CONNECTIONS) -> None:
         self._loop = asyncio.get_running_loop()
-        self._trust: dict[str, ssl.SSLContext] = {}
+        self._trust = TrustStore()
         connector = aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=keep_alive_s, ttl_dns_cache=10)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -62,7 +64,7 @@ class AioTransport:
         deadline = started + call.total_s
         head_by = min(deadline, started + call.timeouts.first_byte) if call.stream else deadline
         try:
-            trust = await self._trusted(call.ca_file) if call.url.startswith("https:") else True
+            trust = await self._trust.context(call.ca_file) if call.url.startswith("https:") else True
             async with asyncio.timeout_at(head_by):
                 response = await self._session.request(
                     call.method,
@@ -85,25 +87,6 @@ class AioTransport:
 
     async def close(self) -> None:
         await self._session.close()
-
-    async def _trusted(self, ca_file: str) -> ssl.SSLContext:
-        """The system's authorities and, where given, those of `ca_file`. Loaded once, off the loop; never unverified."""
-        found = self._trust.get(ca_file)
-        if found is None:
-            try:
-                found = await asyncio.to_thread(_trust, ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise TransportFailure(FailureKind.TLS, f"ca_file {ca_file}: {error}") from None
-            self._trust[ca_file] = found
-        return found
-
-
-def _trust(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file:
-        context.load_verify_locations(cafile=ca_file)
-    return context
 
 
 def _payload(body: bytes) -> bytes | BytesIO | None:
@@ -227,10 +210,7 @@ class _Answer:
 
 # -- errors ---------------------------------------------------------------------------------------------------
 
-MAX_DETAIL = 200
-
-# The nearest class of the exception's method resolution order decides.
-FAILURES: dict[type[BaseException], FailureKind] = {
+FAILURES: KindTable = {
     aiohttp.ClientConnectorDNSError: FailureKind.DNS,
     aiohttp.ClientSSLError: FailureKind.TLS,
     aiohttp.ClientConnectorSSLError: FailureKind.TLS,
@@ -261,17 +241,14 @@ def failure_of(error: Exception, on_timeout: FailureKind) -> TransportFailure:
     """`on_timeout`: what a bare TimeoutError means where it was caught. An error that is in no row is a PROTOCOL failure."""
     if type(error) in (TimeoutError, asyncio.TimeoutError):
         return TransportFailure(on_timeout)
-    return TransportFailure(kind_of(error) or FailureKind.PROTOCOL, _detail(error))
+    return TransportFailure(kind_of(error) or FailureKind.PROTOCOL, detail(error, _said_by(error)))
 
 
 def kind_of(error: BaseException) -> FailureKind | None:
     """The row that fits, None if there is none."""
     if isinstance(error, aiohttp.ClientPayloadError) and _is_malformed(error):
         return FailureKind.PROTOCOL
-    for ancestor in type(error).__mro__:
-        if (kind := FAILURES.get(ancestor)) is not None:
-            return kind
-    return None
+    return nearest(FAILURES, error)
 
 
 def _is_malformed(error: aiohttp.ClientPayloadError) -> bool:
@@ -282,7 +259,6 @@ def _is_malformed(error: aiohttp.ClientPayloadError) -> bool:
     )
 
 
-def _detail(error: Exception) -> str:
-    """For the operator's log, on one line. Without the URL, whose query is nobody's business, and without our headers."""
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    return f"{type(error).__name__}: {' '.join(said.split())}"[:MAX_DETAIL]
+def _said_by(error: Exception) -> str:
+    """Without the URL and our headers, which some of aiohttp's own texts repeat."""
+    return error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)

@@ -8,8 +8,10 @@ from multidict import CIMultiDictProxy
 
 from router.domain.errors import InvalidRequest
 from router.domain.limits import Allowance
-from router.domain.usage import usd_text
+from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
+from router.gateway.instants import instant_text
+from router.gateway.purses import Purse
 from router.gateway.settle import Case
 from router.providers.registry import TRAVELS_UP
 
@@ -94,6 +96,8 @@ def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
         headers["X-Cost-USD"] = usd_text(answer.cost)
     headers.update(answer.passed)
     headers.update(limit_headers(case.reservation.allowance))
+    if answer.purse is not None:
+        headers.update(budget_headers(answer.purse))
     if explain:
         headers["X-Router-Explain"] = explained(case)
     return headers
@@ -132,6 +136,20 @@ def limit_headers(allowance: Allowance) -> dict[str, str]:
         headers["x-ratelimit-limit-tokens"] = str(allowance.limit_tokens)
         headers["x-ratelimit-remaining-tokens"] = str(allowance.remaining_tokens)
         headers["x-ratelimit-reset-tokens"] = f"{allowance.reset_tokens_ms}ms"
+    return headers
+
+
+def budget_headers(purse: Purse) -> dict[str, str]:
+    """Where the budget stands that is nearest to its end."""
+    budget, spent = purse.budget, purse.spent
+    headers = {
+        "X-Budget-Limit-USD": usd_text(budget.limit),
+        "X-Budget-Remaining-USD": usd_text(NanoUSD(max(budget.limit - spent, 0))),
+    }
+    if purse.period.ends_at is not None:
+        headers["X-Budget-Reset"] = instant_text(purse.period.ends_at)
+    if spent * 1_000_000 >= budget.limit * budget.terms.warning_ppm:
+        headers["X-Budget-Warning"] = "true"
     return headers
 
 

@@ -5,7 +5,7 @@ SQL is written with `$1`, `$2` ...; only the common subset of both engines. Engi
 
 import asyncio
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
@@ -107,6 +107,10 @@ class Database(Queries, Protocol):
         """A transaction on a connection of its own that no other process's `exclusive` overlaps; no statement timeout."""
         ...
 
+    def snapshot(self) -> AbstractAsyncContextManager[Queries]:
+        """One moment of the whole database, to read as long as it takes, on a connection of its own that blocks nobody."""
+        ...
+
     async def changed_elsewhere(self) -> bool:
         """Has another process, or `exclusive`, committed since the last call? Cheap enough for several times a second.
 
@@ -159,6 +163,22 @@ def sqlite_path(url: str) -> Path | None:
 def unavailable(hint: str) -> StorageUnavailable:
     """The error for callers; `hint` is for the operator and must hold no password."""
     return StorageUnavailable(UNAVAILABLE, hint=hint)
+
+
+# serialization_failure and deadlock_detected: the engine undid the transaction for another one's sake.
+_CONFLICTS = frozenset({"40001", "40P01"})
+CONFLICT_TRIES = 5
+
+
+async def despite_conflicts(transaction: Callable[[], Awaitable[T]]) -> T:
+    """Run a whole transaction, and again while it loses to another one that wanted the same rows."""
+    for _ in range(CONFLICT_TRIES - 1):
+        try:
+            return await transaction()
+        except StorageUnavailable as error:
+            if getattr(error.__cause__, "sqlstate", None) not in _CONFLICTS:
+                raise
+    return await transaction()
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:

@@ -3,7 +3,6 @@
 import asyncio
 
 from router.domain.identity import ApiKey, Tenant
-from router.domain.usage import NanoUSD
 from router.storage.database import Database, unavailable
 from router.storage.records import KEY_COLUMNS, TENANT_COLUMNS, TENANT_TABLES, json_list, key_of, tenant_of
 
@@ -46,7 +45,7 @@ class Keys:
             raise unavailable(f"looking up a key took longer than {LOOKUP_TIMEOUT_S:g} s") from error
         return None if row is None else (key_of(row), tenant_of(row))
 
-    async def create(self, key: ApiKey, *, budget: NanoUSD | None = None) -> bool:
+    async def create(self, key: ApiKey) -> bool:
         """Add it; False if its prefix or id is taken. Raises ValueRefused if there is no such tenant."""
         limits = key.limits
         return bool(
@@ -59,7 +58,7 @@ class Keys:
                     limits.requests,
                     limits.tokens,
                     limits.parallel,
-                    budget,
+                    key.budget,
                     key.created_at,
                 ),
             )

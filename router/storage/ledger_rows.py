@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import structs
 
+from router.domain.budgets import Posting
 from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
 from router.storage.database import Row
@@ -28,7 +29,7 @@ _ATTEMPT_COLUMNS = (
     *("request", "attempt", "alias", "provider", "target", "upstream_model", "credential", "outcome", "started_at"),
     *("duration_us", "status", "first_byte_us"),
     *_USAGE_COLUMNS,
-    *("upstream_request_id", "reason"),
+    *("held_nano", "upstream_request_id", "reason"),
 )
 
 
@@ -59,7 +60,7 @@ def attempt_row(request: str, entry: AttemptEntry) -> tuple[Any, ...]:
         *(request, entry.attempt, entry.alias, entry.provider, entry.target, entry.upstream_model, entry.credential),
         *(entry.outcome.value, entry.started_at, entry.duration_us, entry.status, entry.first_byte_us),
         *_usage_values(entry.usage, entry.cost, entry.price_known),
-        *(entry.upstream_request_id, entry.reason),
+        *(entry.held, entry.upstream_request_id, entry.reason),
     )
 
 
@@ -121,6 +122,7 @@ def _attempt_of(row: Row) -> AttemptEntry:
         price_known=bool(row["price_known"]),
         upstream_request_id=row["upstream_request_id"],
         reason=row["reason"],
+        held=NanoUSD(row["held_nano"]),
     )
 
 
@@ -140,7 +142,10 @@ def _usage_of(row: Row) -> Usage:
 
 def storable(entry: LedgerEntry) -> LedgerEntry:
     """`entry` with every value brought to what both engines can store; `suspect` where a number had to change."""
-    attempts = tuple(structs.replace(attempt, **_fitted(attempt)) for attempt in entry.attempts)
+    attempts = tuple(
+        structs.replace(attempt, **_fitted(attempt) | {"postings": _distinct(attempt.postings)})
+        for attempt in entry.attempts
+    )
     tags = dict.fromkeys((_text(name, MAX_TAG), _text(value, MAX_TAG)) for name, value in entry.tags)
     return structs.replace(entry, **_fitted(entry) | {"attempts": attempts, "tags": tuple(tags)})
 
@@ -157,6 +162,12 @@ def _fitted(entry: LedgerEntry | AttemptEntry) -> dict[str, Any]:
     if "cost" in changes or any(counts[name] != getattr(entry.usage, name) for name in _COUNTS):
         changes["usage"] = structs.replace(entry.usage, suspect=True, **counts)
     return changes
+
+
+def _distinct(postings: Sequence[Posting]) -> tuple[Posting, ...]:
+    """A budget takes an attempt's cost once."""
+    texts = [structs.replace(p, budget=_text(p.budget, MAX_TEXT), period=_text(p.period, MAX_TEXT)) for p in postings]
+    return tuple({posting.budget: posting for posting in texts}.values())
 
 
 def _number(value: int) -> int:

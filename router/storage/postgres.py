@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
-from router.storage.database import BadDatabaseUrl, Row, Transaction, ValueRefused, to_the_end, unavailable
+from router.storage.database import BadDatabaseUrl, Queries, Row, Transaction, ValueRefused, to_the_end, unavailable
 
 T = TypeVar("T")
 
@@ -196,6 +196,16 @@ class PostgresDatabase:
             async with _transaction(connection) as transaction:
                 await transaction.one("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
                 yield transaction
+        finally:
+            await to_the_end(_close(connection))
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Queries]:
+        connection = await _translated(_connect, self._dsn, {"application_name": "routerd audit"})
+        try:
+            moment = connection.transaction(isolation="repeatable_read", readonly=True)
+            await _translated(moment.start)
+            yield _PostgresTransaction(connection)
         finally:
             await to_the_end(_close(connection))
 

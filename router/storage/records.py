@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from router.domain.budgets import BudgetMode, BudgetTerms
 from router.domain.identity import ApiKey, Tenant, TenantStatus
 from router.domain.limits import Limits
+from router.domain.usage import NanoUSD
 from router.storage.database import Row
 
 _LIST = msgspec.json.Decoder(tuple[str, ...])
@@ -14,11 +16,14 @@ _MAP = msgspec.json.Decoder(dict[str, str])
 TENANT_COLUMNS = """
     t.id AS tenant_id, t.name AS tenant_name, t.status AS tenant_status, t.models AS tenant_models,
     t.defaults AS tenant_defaults, t.tiers AS tenant_tiers, l.limit_requests AS tenant_requests,
-    l.limit_tokens AS tenant_tokens, l.limit_parallel AS tenant_parallel"""
-TENANT_TABLES = "tenants t LEFT JOIN tenant_limits l ON l.tenant_id = t.id AND l.disabled = 0"
+    l.limit_tokens AS tenant_tokens, l.limit_parallel AS tenant_parallel, b.budget_nano AS tenant_budget,
+    b.mode AS budget_mode, b.schedule AS budget_schedule, b.timezone AS budget_timezone, b.warning_ppm AS budget_warning"""
+TENANT_TABLES = """
+    tenants t LEFT JOIN tenant_limits l ON l.tenant_id = t.id AND l.disabled = 0
+    LEFT JOIN tenant_budgets b ON b.tenant_id = t.id AND b.disabled = 0"""
 KEY_COLUMNS = """
     k.id AS key_id, k.tenant_id AS key_tenant_id, k.name AS key_name, k.prefix, k.digest, k.scopes, k.models AS key_models,
-    k.expires_at, k.disabled, k.limit_requests, k.limit_tokens, k.limit_parallel, k.created_at"""
+    k.expires_at, k.disabled, k.limit_requests, k.limit_tokens, k.limit_parallel, k.budget_nano, k.created_at"""
 
 
 def json_list(values: Iterable[str]) -> str:
@@ -38,7 +43,13 @@ def tenant_of(row: Row) -> Tenant:
         defaults=_MAP.decode(row["tenant_defaults"]),
         tiers=_MAP.decode(row["tenant_tiers"]),
         limits=Limits(row["tenant_requests"], row["tenant_tokens"], row["tenant_parallel"]),
+        budget=None if row["tenant_budget"] is None else NanoUSD(row["tenant_budget"]),
+        budget_terms=None if row["tenant_budget"] is None else _terms_of(row),
     )
+
+
+def _terms_of(row: Row) -> BudgetTerms:
+    return BudgetTerms(BudgetMode(row["budget_mode"]), row["budget_schedule"], row["budget_timezone"], row["budget_warning"])
 
 
 def key_of(row: Row) -> ApiKey:
@@ -53,5 +64,6 @@ def key_of(row: Row) -> ApiKey:
         expires_at=row["expires_at"],
         disabled=bool(row["disabled"]),
         limits=Limits(row["limit_requests"], row["limit_tokens"], row["limit_parallel"]),
+        budget=None if row["budget_nano"] is None else NanoUSD(row["budget_nano"]),
         created_at=row["created_at"],
     )

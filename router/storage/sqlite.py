@@ -11,7 +11,7 @@ from typing import Any, Literal
 import aiosqlite
 
 from router.domain.errors import StorageUnavailable
-from router.storage.database import Row, Transaction, ValueRefused, numbered_for_sqlite, to_the_end, unavailable
+from router.storage.database import Queries, Row, Transaction, ValueRefused, numbered_for_sqlite, to_the_end, unavailable
 
 BUSY_TIMEOUT_S = 5.0
 EXCLUSIVE_WAIT_S = 120.0
@@ -230,6 +230,17 @@ class SqliteDatabase:
         try:
             async with _transaction(connection) as transaction:
                 yield transaction
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Queries]:
+        """In a write-ahead log a reader's transaction sees one moment, and writers go on."""
+        self._check_open()
+        connection = await _Connection.open(self.path, ("query_only=ON",))
+        try:
+            await connection.execute("BEGIN")
+            yield _SqliteTransaction(connection)
         finally:
             await connection.close()
 

@@ -5,16 +5,9 @@ from datetime import date, timedelta
 
 from router.domain.ledger import LedgerEntry, UsageFilter, UsageGroup, UsageTotal
 from router.domain.usage import NanoUSD
-from router.storage.database import Database, Row, ValueRefused
-from router.storage.ledger_rows import (
-    INSERT_ATTEMPT,
-    INSERT_REQUEST,
-    INSERT_TAG,
-    attempt_row,
-    entry_of,
-    request_row,
-    storable,
-)
+from router.storage.database import Database, Row, ValueRefused, despite_conflicts
+from router.storage.ledger_rows import entry_of, storable
+from router.storage.postings import write_entries
 
 DAY_US = 86_400_000_000
 
@@ -51,30 +44,32 @@ _TAGS = "SELECT name, value FROM tags WHERE request = $1 ORDER BY name, value"
 
 
 class UsageTables:
-    """Implements domain.ports.LedgerStore; every method raises StorageUnavailable."""
+    """Implements domain.ports.LedgerStore; every method raises StorageUnavailable.
 
-    def __init__(self, db: Database) -> None:
+    `instance` is this process, whose leases cover what it writes. Whoever replays the journal of another one gives none:
+    what it posts goes off no lease, and BudgetRows.settle_instance returns those of the other one whole.
+    """
+
+    def __init__(self, db: Database, instance: str = "") -> None:
         self._db = db
+        self._instance = instance
 
     async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
-        """Insert requests, attempts and tags in one transaction; rows that exist stay as they are.
+        """Insert requests, attempts and tags in one transaction, and post to the budgets what was not there before.
 
-        A value the engine cannot take (a NUL from a caller, a number beyond 64 bits) must not keep the other requests of
-        the batch out of the ledger for ever: it is trimmed, and its row marked `suspect`.
+        Rows that exist stay as they are, and are not posted again: nothing is counted twice, in whatever order batches are
+        repeated. A value the engine cannot take (a NUL from a caller, a number beyond 64 bits) must not keep the other
+        requests of the batch out of the ledger for ever: it is trimmed, and its row marked `suspect`.
         """
         try:
-            await self._insert(entries)
+            await despite_conflicts(lambda: self._write(entries))
         except ValueRefused:
-            await self._insert([storable(entry) for entry in entries])
+            fitting = [storable(entry) for entry in entries]
+            await despite_conflicts(lambda: self._write(fitting))
 
-    async def _insert(self, entries: Sequence[LedgerEntry]) -> None:
-        requests = [request_row(entry) for entry in entries]
-        attempts = [attempt_row(entry.id, attempt) for entry in entries for attempt in entry.attempts]
-        tags = [(entry.id, name, value) for entry in entries for name, value in entry.tags]
+    async def _write(self, entries: Sequence[LedgerEntry]) -> None:
         async with self._db.tx() as tx:
-            await tx.many(INSERT_REQUEST, requests)
-            await tx.many(INSERT_ATTEMPT, attempts)
-            await tx.many(INSERT_TAG, tags)
+            await write_entries(tx, self._db.engine, entries, self._instance)
 
     async def totals(self, which: UsageFilter, group: UsageGroup) -> list[UsageTotal]:
         """Sums by group: days in order, else the costliest first. A request with n tags counts in n tag groups.

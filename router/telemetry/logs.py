@@ -13,6 +13,8 @@ from router.domain.observations import (
     Failure,
     LedgerFlushed,
     LedgerStalled,
+    LimiterDegraded,
+    LimiterRestored,
     Notice,
     Observation,
     ProbeFinished,
@@ -133,9 +135,9 @@ def _described(observation: Observation) -> tuple[str, str, Fields]:
         case RequestRefused():
             level = "info" if observation.status < 500 else "error" if observation.status == 500 else "warning"
             return level, "request_refused", _given(observation)
-        case TargetEjected() | CredentialRested() | LedgerStalled():
+        case TargetEjected() | CredentialRested() | LedgerStalled() | LimiterDegraded():
             return "warning", _EVENTS[type(observation)], _given(observation)
-        case TargetRecovered() | ConfigReloaded():
+        case TargetRecovered() | ConfigReloaded() | LimiterRestored():
             return "info", _EVENTS[type(observation)], _given(observation)
         case ProbeFinished(target, ok, reason, duration_us):
             fields: Fields = {"target": target, "ok": ok, "reason": reason, "duration_ms": duration_us / 1000}
@@ -158,6 +160,8 @@ _EVENTS = {
     TargetEjected: "target_ejected",
     CredentialRested: "credential_rested",
     LedgerStalled: "ledger_stalled",
+    LimiterDegraded: "limiter_degraded",
+    LimiterRestored: "limiter_restored",
     TargetRecovered: "target_recovered",
     ConfigReloaded: "config_reloaded",
 }

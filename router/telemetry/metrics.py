@@ -16,6 +16,8 @@ from router.domain.observations import (
     Failure,
     LedgerFlushed,
     LedgerStalled,
+    LimiterDegraded,
+    LimiterRestored,
     Notice,
     Observation,
     ProbeFinished,
@@ -53,6 +55,8 @@ class Metrics(Collector):
         self._ledger_waiting = 0
         self._ledger_failures = 0
         self._ledger_flushes = Histogram(SHORT_BOUNDS_US)
+        self._limiter_degraded = 0
+        self._limiter_degradations = 0
         self._loop_lag = Histogram(SHORT_BOUNDS_US)
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -100,6 +104,11 @@ class Metrics(Collector):
             case LedgerStalled(waiting=waiting):
                 self._ledger_waiting = waiting
                 self._ledger_failures += 1
+            case LimiterDegraded():
+                self._limiter_degraded = 1
+                self._limiter_degradations += 1
+            case LimiterRestored():
+                self._limiter_degraded = 0
             case Failure():
                 self._failures += 1
             case Notice():
@@ -157,6 +166,10 @@ class Metrics(Collector):
         yield _single("routerd_ledger_waiting", "Requests not yet in the database.", self._ledger_waiting)
         yield counter("routerd_ledger_failures_total", "Failed ledger writes.", (), [((), self._ledger_failures)])
         yield histogram("routerd_ledger_flush_seconds", "Ledger writes.", (), [((), self._ledger_flushes)])
+        yield _single("routerd_limiter_degraded", "1 while limits are enforced without Redis.", self._limiter_degraded)
+        yield counter(
+            "routerd_limiter_degradations_total", "Times Redis was lost for limits.", (), [((), self._limiter_degradations)]
+        )
         yield histogram("routerd_event_loop_lag_seconds", "How late the event loop was.", (), [((), self._loop_lag)])
         yield counter("routerd_internal_failures_total", "Errors of the daemon itself.", (), [((), self._failures)])
 

@@ -1,6 +1,6 @@
 """What every limiter must do, told once. A rig brings one implementation, its time, and the moment a settlement shows."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 import pytest
@@ -9,6 +9,7 @@ from router.domain.limits import UNLIMITED, LimitRule, Limits, LimitScope, Refus
 from router.domain.ports import Limiter, Reservation
 from router.limits.memory import MemoryLimiter
 from tests.gateway.fakes import FakeClock
+from tests.limits.redis_rig import Replica
 
 
 class Rig(Protocol):
@@ -35,12 +36,27 @@ class MemoryRig:
         """In memory a settlement shows at once."""
 
 
-RIGS: dict[str, Callable[[], Rig]] = {"memory": MemoryRig}
+class RedisRig:
+    """Over a real server, whose clock is moved by the scripts that read it."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self.limiter: Limiter = replica.limiter
+
+    async def pass_(self, seconds: float) -> None:
+        await self._replica.pass_(seconds)
+
+    async def settled(self) -> None:
+        await self._replica.settled()
 
 
-@pytest.fixture(params=sorted(RIGS))
-def rig(request: pytest.FixtureRequest) -> Rig:
-    return RIGS[request.param]()
+@pytest.fixture(params=["memory", "redis"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    if request.param == "memory":
+        yield MemoryRig()
+        return
+    async with Replica.at(request.getfixturevalue("redis_url")) as replica:
+        yield RedisRig(replica)
 
 
 def key(

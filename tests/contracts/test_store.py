@@ -138,7 +138,7 @@ async def test_a_key_is_found_with_its_tenant_and_the_tenant_s_limits(db: Databa
     assert not await tenants.create(replace(TENANT, id="t2"), NOW)
     await db.run("INSERT INTO tenant_limits VALUES ('t1', 5, NULL, 7, 0, 1)")
     full = key(1, scopes=("chat",), models=("gpt", "o*"), expires_at=NOW + 1, limits=Limits(1, 2, 3))
-    assert await keys.create(full, budget=NanoUSD(5))
+    assert await keys.create(full)
     assert not await keys.create(replace(full, id="other"))
     tenant = replace(TENANT, limits=Limits(5, None, 7))
     assert await keys.find_key("p1") == (full, tenant)

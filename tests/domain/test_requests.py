@@ -23,19 +23,22 @@ def test_the_acted_on_fields_are_read_and_the_bytes_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "cap"),
+    ("api", "body", "cap"),
     [
-        (b'{"max_tokens":5}', 5),
-        (b'{"max_completion_tokens":4,"max_tokens":5}', 4),
-        (b'{"max_output_tokens":3}', 3),
-        (b'{"max_tokens":0}', 0),
-        (b'{"max_tokens":null}', None),
-        (b'{"max_tokens":-1}', None),
-        (b"{}", None),
+        (Api.CHAT, b'{"max_tokens":5}', 5),
+        (Api.CHAT, b'{"max_completion_tokens":4,"max_tokens":5}', 5),
+        (Api.CHAT, b'{"max_output_tokens":3}', None),
+        (Api.COMPLETIONS, b'{"max_completion_tokens":4}', None),
+        (Api.RESPONSES, b'{"max_output_tokens":3,"max_tokens":9}', 3),
+        (Api.RESPONSES, b'{"max_tokens":9}', None),
+        (Api.CHAT, b'{"max_tokens":0}', 0),
+        (Api.CHAT, b'{"max_tokens":null}', None),
+        (Api.CHAT, b'{"max_tokens":-1}', None),
+        (Api.CHAT, b"{}", None),
     ],
 )
-def test_the_output_cap_is_the_newest_name_given(body: bytes, cap: int | None) -> None:
-    assert parsed(body).output_cap == cap
+def test_the_output_cap_is_read_by_the_names_of_the_api_and_the_larger_counts(api: Api, body: bytes, cap: int | None) -> None:
+    assert parse_request(api, body).output_cap == cap
 
 
 @pytest.mark.parametrize(

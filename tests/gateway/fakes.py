@@ -6,14 +6,17 @@ from typing import Any
 import msgspec
 
 from router.config.snapshot import HealthSettings, RateDefaults, ServerSettings, Snapshot
+from router.domain.budgets import Budget, Lease, Period, Standing, lease_amount
+from router.domain.errors import StorageUnavailable
 from router.domain.identity import EVERY_MODEL, ApiKey, Principal, Tenant
-from router.domain.ledger import LedgerEntry
+from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.limits import UNLIMITED, Allowance, LimitRule, Refusal
 from router.domain.observations import Observation
 from router.domain.ports import Reservation
 from router.domain.requests import Api, ModelRequest, parse_request
 from router.domain.routes import Alias, ProviderSpec
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.usage import NanoUSD
 
 
 class FakeClock:
@@ -66,6 +69,82 @@ class ListLedger:
 
     def record(self, entry: LedgerEntry) -> None:
         self.entries.append(entry)
+
+
+class ListJournal:
+    """Keeps lines; refuses to open while `is_full`."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, object]] = []
+        self.is_full = False
+
+    def opened(self, line: OpenedAttempt) -> None:
+        if self.is_full:
+            raise StorageUnavailable("the journal is full")
+        self.lines.append(("opened", line))
+
+    def progressed(self, request: str, attempt: int, output_tokens: int) -> None:
+        self.lines.append(("progressed", (request, attempt, output_tokens)))
+
+    def ended(self, request: str, attempt: AttemptEntry) -> None:
+        self.lines.append(("ended", attempt))
+
+    def finished(self, entry: LedgerEntry) -> None:
+        self.lines.append(("finished", entry))
+
+    def flushed(self, entries: Sequence[LedgerEntry]) -> None:
+        pass
+
+    def accepting(self) -> bool:
+        return not self.is_full
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.lines]
+
+
+class BudgetTable:
+    """The budgets' rows in memory, with the rule of the real ones: a lease is taken only within the limit."""
+
+    def __init__(self) -> None:
+        self.posted: dict[tuple[str, str], int] = {}
+        self.leased: dict[tuple[str, str], int] = {}
+        self.takes = 0
+        self.asked_back: list[tuple[str, str]] = []
+        self.failure: Exception | None = None
+
+    async def take(self, budget: Budget, period: Period, need: int, processes: int) -> Lease | Standing:
+        self.takes += 1
+        if self.failure is not None:
+            raise self.failure
+        name = (budget.id, period.key)
+        posted, leased = self.posted.get(name, 0), self.leased.get(name, 0)
+        remaining = budget.limit - posted - leased
+        amount = lease_amount(need, remaining, processes)
+        if amount > remaining:
+            amount = need
+        if amount > remaining:
+            return Standing(NanoUSD(posted), NanoUSD(leased))
+        self.leased[name] = leased + amount
+        return Lease(NanoUSD(amount), Standing(NanoUSD(posted), NanoUSD(leased + amount)))
+
+    async def give_back(self, budget: str, period: str, amount: int) -> None:
+        self.leased[budget, period] -= amount
+
+    async def wanted(self) -> Sequence[tuple[str, str]]:
+        return self.asked_back
+
+    async def standing(self, budget: Budget, period: Period) -> Standing:
+        name = (budget.id, period.key)
+        return Standing(NanoUSD(self.posted.get(name, 0)), NanoUSD(self.leased.get(name, 0)))
+
+    def post(self, entry: LedgerEntry) -> None:
+        """What a flush does with a finished request."""
+        for attempt in entry.attempts:
+            for posting in attempt.postings:
+                name = (posting.budget, posting.period)
+                self.posted[name] = self.posted.get(name, 0) + attempt.cost
+                if posting.is_leased:
+                    self.leased[name] -= min(attempt.cost, self.leased[name])
 
 
 class CountingReservation:

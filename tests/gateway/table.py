@@ -13,14 +13,18 @@ from router.gateway.answer import Answer
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.pipeline import Gateway, Opening, World
+from router.gateway.purses import Purses
 from router.gateway.settle import Caller
+from router.gateway.treasury import Treasury
 from router.providers.registry import bind
 from router.server.errors import status_of
 from tests.gateway.fakes import (
+    BudgetTable,
     CollectingObserver,
     CountingIds,
     FakeClock,
     InlineTasks,
+    ListJournal,
     ListLedger,
     OpenLimiter,
     Scripted,
@@ -61,6 +65,7 @@ class Table:
         **scripts: Sequence[Scripted | Exception],
     ) -> None:
         self.clock = FakeClock()
+        self.processes = 1
         self.ids = CountingIds(*draws)
         self.limiter = OpenLimiter()
         self.ledger = ListLedger()
@@ -72,7 +77,12 @@ class Table:
         self.generation = Generation(snap, bound)
         self.health = Health(self.clock, self.observer)
         world = World(self.clock, self.ids, self.limiter, self.ledger, self.observer, self.tasks, at_once)
-        self.gateway = Gateway(world, self.health, status_of)
+        self.journal = ListJournal()
+        self.rows = BudgetTable()
+        self.purses = Purses(
+            self.rows, self.clock, self.tasks, boottime=self.clock.monotonic, processes=lambda: self.processes
+        )
+        self.gateway = Gateway(world, self.health, Treasury(self.purses, self.journal), status_of)
 
     def open(self, request: ModelRequest | None = None, who: Principal | None = None, **caller: Any) -> Opening:
         return self.gateway.open(

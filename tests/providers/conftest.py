@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -9,6 +10,7 @@ import uvloop
 from router.domain.ports import Transport
 from router.providers.lean_transport import LeanTransport
 from router.providers.transport import AioTransport
+from tests.providers.certificates import make_certificate
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 PRODUCTION: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
@@ -21,6 +23,11 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if name.startswith("test_http1"):
         return PRODUCTION | PLAIN
     return PRODUCTION if name.startswith("test_transport") else PLAIN
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls") / "both.pem")
 
 
 @pytest.fixture(params=["aiohttp", "lean"])

@@ -2,12 +2,32 @@
 
 import asyncio
 
+import msgspec
+
 from router.domain.routes import Timeouts
-from router.domain.upstream import UpstreamCall
+from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1_answer import Http1Answer
 from router.providers.http1_connection import Http1Connection
 
 CALL = UpstreamCall("POST", "http://h/", {}, b"{}", True, Timeouts(first_byte=5.0, idle=5.0), 30.0)
+
+
+def calling(**changes: object) -> UpstreamCall:
+    return msgspec.structs.replace(CALL, **changes)
+
+
+async def outcome(answer: Http1Answer) -> tuple[int, bytes, FailureKind | None]:
+    """All there is of an answer: what came before a break is part of it. Fails where an answer neither ends nor breaks."""
+    body = b""
+    try:
+        async with asyncio.timeout(1):
+            await answer.head()
+            async for piece in answer.chunks():
+                assert piece
+                body += piece
+    except TransportFailure as failure:
+        return answer.status, body, failure.kind
+    return answer.status, body, None
 
 
 class FakeSocket(asyncio.Transport):
@@ -75,6 +95,9 @@ class Wire:
         answer = Http1Answer(asyncio.get_running_loop(), call, asyncio.get_running_loop().time())
         self.connection.send(answer, b"HEAD\r\n\r\n", call.body)
         return answer
+
+    def listens(self) -> bool:
+        return not self.socket.is_paused
 
     def hears(self, *pieces: bytes) -> None:
         """As far as the connection listens."""

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.providers.http1_request import Origin
 from router.providers.lean_transport import LeanTransport
 from tests.providers.conftest import assert_clean
 from tests.providers.hostile import Script, Upstream, says, upstream
+from tests.providers.sockets import FakeSocket
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
@@ -113,44 +116,79 @@ async def test_waiting_for_a_connection_ends_with_the_connect_timer() -> None:
         assert await first == b"abc"
 
 
-@pytest.mark.parametrize("granted", [False, True], ids=["while waiting", "just as it was granted"])
-async def test_who_is_cancelled_leaves_the_connection_to_the_next(granted: bool) -> None:
+async def test_who_is_cancelled_while_waiting_leaves_the_connection_to_the_next() -> None:
     gate = Gate()
     async with upstream(gate) as peer, bounded(100, each=1) as transport:
         first, second, third = (asyncio.ensure_future(ask(transport, peer.url)) for _ in range(3))
         await gate.until(1)
-        await turns()
-        line = next(iter(transport._pool._origins.values()))
-        if granted:
-            waiter = line.waiting[0]
-            gate.held[0].set()
-            await first
-            while not waiter.future.done():
-                await asyncio.sleep(0)
         second.cancel()
         await asyncio.wait([second])
         gate.open()
         await gate.until(2)
         gate.open()
-        assert await third == b"abc"
-        if not granted:
-            assert await first == b"abc"
+        assert list(await asyncio.gather(first, third)) == [b"abc"] * 2
         assert peer.connections == 1
 
 
-async def test_a_slot_granted_to_somebody_who_is_cancelled_at_once_is_not_lost() -> None:
+@pytest.mark.parametrize("cancelled_first", [False, True])
+async def test_a_connection_that_comes_as_its_asker_is_cancelled_goes_to_the_next(cancelled_first: bool) -> None:
+    async with upstream(says(WHOLE)) as peer, bounded(100, each=1) as transport:
+        await ask(transport, peer.url)
+        line = next(iter(transport._pool._origins.values()))
+        connection = line.take()
+        assert connection is not None
+        second, third = (asyncio.ensure_future(line.acquire()) for _ in range(2))
+        await turns(2)
+        if cancelled_first:
+            second.cancel()
+        line.released(connection)
+        second.cancel()
+        assert await third is connection
+        assert second.cancelled()
+        line.released(connection)
+        assert line.idle == [connection]
+
+
+@pytest.mark.parametrize("cancelled_first", [False, True])
+async def test_a_slot_that_comes_as_its_asker_is_cancelled_is_not_lost(cancelled_first: bool) -> None:
     async with upstream(says(WHOLE)) as peer, bounded(1) as transport:
         pool = transport._pool
         line = pool.at(transport._place("GET", peer.url, "")[0].origin)
         assert await line.acquire() is None
         waiting = asyncio.ensure_future(line.acquire())
         await turns(2)
+        if cancelled_first:
+            waiting.cancel()
         pool.count(line, -1)
         pool.grant()
         waiting.cancel()
         await asyncio.wait([waiting])
         assert (waiting.cancelled(), pool._open) == (True, 0)
         assert await ask(transport, peer.url) == b"abc"
+
+
+async def test_a_connection_that_ends_while_it_is_dialled_gives_its_slot_back_once() -> None:
+    async with bounded(5) as transport:
+        line = transport._pool.at(Origin("h", 1, is_tls=False))
+        assert await line.acquire() is None
+        connection = line.dial()
+        connection.connection_made(FakeSocket(connection))
+        line.undo(connection)
+        assert (transport._pool._open, line.open) == (0, 0)
+
+
+async def test_who_has_waited_longest_gets_the_slot_whatever_origin_he_waits_for() -> None:
+    async with bounded(1) as transport:
+        lines = [transport._pool.at(Origin("h", port, is_tls=False)) for port in range(4)]
+        assert await lines[0].acquire() is None
+        waiting = [asyncio.ensure_future(lines[n].acquire()) for n in (2, 1, 3, 1)]
+        for number, waiter in enumerate(waiting):
+            await turns(2)
+            assert [w.done() for w in waiting] == [n < number for n in range(4)]
+            transport._pool.count(lines[(0, 2, 1, 3)[number]], -1)
+            transport._pool.grant()
+            assert await waiter is None
+        transport._pool.count(lines[1], -1)
 
 
 async def test_a_free_connection_makes_room_for_another_origin() -> None:
@@ -177,7 +215,7 @@ async def test_who_waits_for_another_origin_gets_the_slot_of_a_connection_that_b
 
 async def test_a_connection_that_cannot_be_made_gives_its_slot_back() -> None:
     async with upstream(says(WHOLE)) as peer:
-        port = int(peer.url.split(":")[2].split("/")[0])
+        port = urlsplit(peer.url).port
     async with bounded(1) as transport:
         for _ in range(3):
             with pytest.raises(TransportFailure) as caught:
@@ -209,6 +247,32 @@ async def test_idle_connections_are_closed_when_their_time_is_over() -> None:
         await asyncio.wait_for(peer.left.wait(), 1)
         assert await ask(transport, peer.url) == b"abc"
         assert peer.connections == 2
+
+
+async def test_closing_while_somebody_has_just_got_a_slot_counts_to_nothing() -> None:
+    async with bounded(1) as transport:
+        line = transport._pool.at(Origin("127.0.0.1", 9, is_tls=False))
+        assert await line.acquire() is None
+        waiting = [asyncio.ensure_future(ask(transport, "http://127.0.0.1:9/")) for _ in range(3)]
+        await turns(2)
+        transport._pool.count(line, -1)
+        transport._pool.grant()
+        await transport.close()
+        waiting[1].cancel()
+        came = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(one) for one in came] == [TransportFailure, asyncio.CancelledError, TransportFailure]
+
+
+async def test_closing_while_somebody_who_waits_is_being_cancelled_is_quiet() -> None:
+    gate = Gate()
+    async with upstream(gate) as peer, bounded(100, each=1) as transport:
+        first, second = (asyncio.ensure_future(ask(transport, peer.url)) for _ in range(2))
+        await gate.until(1)
+        second.cancel()
+        await transport.close()
+        gate.open()
+        came = await asyncio.gather(first, second, return_exceptions=True)
+        assert [type(one) for one in came] == [TransportFailure, asyncio.CancelledError]
 
 
 @pytest.mark.parametrize("script", [says(), says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")], ids=["head", "body"])

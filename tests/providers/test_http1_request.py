@@ -48,12 +48,12 @@ def test_only_a_method_that_may_have_a_body_announces_an_empty_one(method: str, 
     ],
 )  # fmt: skip
 def test_a_url_that_leads_nowhere_is_refused_without_being_told(url: str) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         head(url)
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(OURS) + ["Content-Length", "HOST"])
+@pytest.mark.parametrize("name", [*sorted(OURS), "Content-Length", "HOST"])
 def test_the_transport_s_own_headers_cannot_be_set(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         head(headers={name: "1"})

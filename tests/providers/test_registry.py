@@ -37,7 +37,7 @@ def call(
     bound: BoundProvider, to: Candidate, *, api: Api = Api.CHAT, body: bytes = b'{"model":"a"}', **forwarded: str
 ) -> UpstreamCall:
     told = {name.replace("_", "-"): value for name, value in forwarded.items()}
-    return bound.prepare(api, to, parse_request(api, body), KEY, forwarded=told, timeouts=Timeouts(), total_s=9.0)
+    return bound.prepare(to, parse_request(api, body), KEY, forwarded=told, timeouts=Timeouts(), total_s=9.0)
 
 
 @pytest.mark.parametrize("kind", ["openai", "openai-compatible", "groq", "mistral", "ollama", "vllm", "huggingface"])
@@ -125,7 +125,7 @@ def test_only_the_listed_headers_travel_up() -> None:
 def test_a_provider_without_a_key_sends_none() -> None:
     bound = provider("ollama", "http://h/v1")
     request = parse_request(Api.CHAT, b"{}")
-    prepared = bound.prepare(Api.CHAT, candidate(), request, None, forwarded={}, timeouts=Timeouts(), total_s=1.0)
+    prepared = bound.prepare(candidate(), request, None, forwarded={}, timeouts=Timeouts(), total_s=1.0)
     assert "authorization" not in prepared.headers
 
 

@@ -1,34 +1,32 @@
-"""The composition root: the only file that names concrete classes. Opens in order, serves, drains, closes in reverse."""
+"""One daemon, from its first line to its last: opens in order, serves, drains, closes in reverse."""
 
 import asyncio
-import gc
-import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 import uvloop
 
+from router.app.instruments import Instruments, opened_instruments
+from router.app.money import Money
+from router.app.signals import Stop
+from router.app.stores import open_database
 from router.config.bootstrap_items import bootstrap_items
 from router.config.paths import control_socket
 from router.config.problems import ConfigError
 from router.config.reload import Prepared, Reloader
-from router.config.schema import RouterConfig
 from router.config.secrets import Purpose, SecretUnavailable, derive, server_secret
 from router.config.snapshot import Snapshot
 from router.domain.errors import StorageUnavailable
 from router.domain.identity import digest_of
 from router.domain.observations import ConfigRejected, ConfigReloaded, Notice
-from router.domain.ports import Observer
 from router.gateway.authenticate import Authenticator
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.pipeline import Gateway, World
-from router.jobs.flush import LedgerFlusher
 from router.jobs.lag import LoopLag
+from router.jobs.outbox import Outbox
 from router.jobs.probes import Probe, Probes
 from router.limits.addresses import AddressWindows
 from router.limits.memory import MemoryLimiter
@@ -41,18 +39,11 @@ from router.server.listener import ControlSocket, Listener, UnsafeParser, requir
 from router.server.routes import build_table
 from router.server.state import Serving
 from router.storage.bootstrap import BootstrapSeals, apply_bootstrap
-from router.storage.database import Database, DatabaseRefused, sqlite_path
+from router.storage.database import Database, DatabaseRefused
 from router.storage.keys import Keys
-from router.storage.lockfile import DaemonLock
-from router.storage.migrate import migrate, require_current
+from router.storage.outbox import OutboxTable
 from router.storage.usage import UsageTables
-from router.system import VERSION, SystemClock, SystemIds, SystemTasks
-from router.telemetry.fanout import Fanout
-from router.telemetry.library_logs import LibraryLogs
-from router.telemetry.lines import LineWriter
-from router.telemetry.logs import LogSink
-from router.telemetry.metrics import Metrics
-from router.telemetry.redaction import Redactor
+from router.system import VERSION, SystemTasks, settle_memory
 
 DATABASE_WATCH_S = 0.5
 INTERRUPT_GRACE_S = 2.0
@@ -75,7 +66,7 @@ def run(config_path: Path, environ: Mapping[str, str]) -> None:
 
 
 async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
-    stop = _Stop()
+    stop = Stop()
     try:
         require_c_parser()
         async with AsyncExitStack() as stack:
@@ -93,42 +84,35 @@ async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitS
     reloader = Reloader(config_path, environ)
     prepared = reloader.prepare()
     config = prepared.loaded.config
-    instruments = stack.enter_context(_instruments(config.observability.log_format))
-    database = await _open_database(config, stack)
-    app = App(prepared, database, server_secret(config), instruments, reloader)
+    instruments = stack.enter_context(opened_instruments(config.observability.log_format))
+    database = await open_database(config, stack)
+    money = await Money.open(
+        config,
+        database,
+        clock=instruments.clock,
+        ids=instruments.ids,
+        observer=instruments.observer,
+        tasks=instruments.tasks,
+    )
+    app = App(prepared, reloader, database, instruments, money=money, secret=server_secret(config))
     stack.push_async_callback(app.close)
     return app
-
-
-class _Stop:
-    """Signals: the first SIGTERM or SIGINT asks for a drain, the second for haste, SIGHUP for a reload."""
-
-    def __init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.is_hurried = False
-        self._hurry: Callable[[], None] | None = None
-
-    def install(self, *, reload_soon: Callable[[], None], hurry: Callable[[], None]) -> None:
-        self._hurry = hurry
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._note)
-        loop.add_signal_handler(signal.SIGHUP, reload_soon)
-
-    def _note(self) -> None:
-        if self.asked.is_set() and self._hurry is not None:
-            self.is_hurried = True
-            self._hurry()
-        self.asked.set()
 
 
 class App:
     """One daemon. Made of parts that are already open; `serve` returns when everything is drained and settled."""
 
     def __init__(
-        self, prepared: Prepared, database: Database, secret: bytes, instruments: "_Instruments", reloader: Reloader
+        self,
+        prepared: Prepared,
+        reloader: Reloader,
+        database: Database,
+        instruments: Instruments,
+        *,
+        money: Money,
+        secret: bytes,
     ) -> None:
-        clock, ids, observer = instruments.clock, SystemIds(), instruments.observer
+        clock, ids, observer = instruments.clock, instruments.ids, instruments.observer
         snapshot = prepared.snapshot
         self._loaded = prepared.loaded
         self._database = database
@@ -136,17 +120,19 @@ class App:
         self._instruments = instruments
         self._clock, self._ids = clock, ids
         self._tables = UsageTables(database)
-        self._flusher = LedgerFlusher(self._tables, observer, clock)
+        self._money = money
+        instruments.alerts.open(derive(secret, Purpose.WEBHOOKS), lambda: self.serving.current.snapshot)
+        self._outbox = Outbox(OutboxTable(database), instruments.alerts, clock, ids=ids, observer=observer)
         self._transports = Transports(clock, ids)
         self._health = Health(clock, observer)
         self._addresses = AddressWindows(clock)
-        self._tasks, self._jobs = SystemTasks(observer), SystemTasks(observer)
+        self._tasks, self._jobs = instruments.tasks, SystemTasks(observer)
         self._reloader = reloader
         reloader.attach(swap=self.swap, rejected=self.reject)
         self._listener: Listener | None = None
         generation = self._generation(snapshot)
         world = World(
-            clock, ids, MemoryLimiter(clock), self._flusher, observer, self._tasks, asyncio.get_running_loop().call_later
+            clock, ids, MemoryLimiter(clock), money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later
         )
         self._seals = BootstrapSeals(
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
@@ -154,7 +140,7 @@ class App:
         authenticator = Authenticator(Keys(database), clock, self._seals.digest, derive(secret, Purpose.KEY_CACHE))
         self.serving = Serving(
             current=generation,
-            gateway=Gateway(world, self._health, status_of),
+            gateway=Gateway(world, self._health, money.treasury, status_of),
             authenticator=authenticator,
             addresses=self._addresses,
             clock=clock,
@@ -237,7 +223,7 @@ class App:
 
     # -- life -------------------------------------------------------------------------------------------------
 
-    async def serve(self, stop: "_Stop") -> None:
+    async def serve(self, stop: Stop) -> None:
         """Listen, work until asked to stop, drain. Raises StartRefused where the address cannot be bound."""
         config, snapshot = self._loaded.config, self.serving.current.snapshot
         await self._record_configuration()
@@ -259,7 +245,7 @@ class App:
             await control.close()
             raise StartRefused(f"cannot listen on {snapshot.server.host}:{snapshot.server.port}: {error}") from error
         self._start_jobs()
-        _settle_memory()
+        settle_memory()
         self._announce(url, snapshot)
         await stop.asked.wait()
         await self._drain(stop)
@@ -272,7 +258,8 @@ class App:
         probes = Probes(
             lambda: self.serving.current.snapshot.health, self._probes, self._health, self._clock, self._instruments.observer
         )
-        self._jobs.spawn(self._flusher.run(), name="ledger flush")
+        self._money.start(self._jobs, self._others_seen)
+        self._jobs.spawn(self._outbox.run(), name="outbox")
         self._jobs.spawn(probes.run(), name="probes")
         self._jobs.spawn(LoopLag(self._clock, metrics.observe_loop_lag).run(), name="loop lag")
         self._jobs.spawn(self._reloader.watch(asyncio.sleep), name="file watch")
@@ -303,7 +290,7 @@ class App:
         details = (("version", VERSION), ("fingerprint", snapshot.fingerprint[:12]), ("config", str(self._loaded.path)))
         observer.emit(Notice("info", "started", f"routerd listens on {url}", details))
 
-    async def _drain(self, stop: "_Stop") -> None:
+    async def _drain(self, stop: Stop) -> None:
         """Not ready first; new requests are refused; what runs may finish; what is left is told, cut and settled."""
         serving, observer = self.serving, self._instruments.observer
         serving.is_draining = True
@@ -318,7 +305,7 @@ class App:
         await self._listener.close()
         await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
         serving.gateway.settler.flush()
-        left = await self._flusher.drain(LEDGER_GRACE_S)
+        left = await self._money.close(LEDGER_GRACE_S)
         await self._jobs.stop()
         level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")
         observer.emit(Notice(level, "stopped", text))
@@ -332,62 +319,16 @@ class App:
                 await self.serving.quiet.wait()
         self.serving.quiet.clear()
 
+    def _others_seen(self, processes: int) -> None:
+        """Limits and metrics of several processes are only right together; what keeps them apart is said."""
+        has_shared_limits = bool(self._loaded.config.redis.url)
+        reason = f"{processes} processes use this database without redis.url: set it, or stop all but one"
+        self.serving.reasons = {r for r in self.serving.reasons if "without redis.url" not in r}
+        if processes > 1 and not has_shared_limits:
+            self.serving.reasons.add(reason)
+
     async def close(self) -> None:
         await self._jobs.stop()
         await self._tasks.stop()
+        await self._outbox.close()
         await self._transports.close()
-
-
-@dataclass(slots=True)
-class _Instruments:
-    """Logs and metrics, and the observer that feeds both."""
-
-    clock: SystemClock
-    observer: Observer
-    metrics: Metrics
-    redactor: Redactor
-
-
-@contextmanager
-def _instruments(log_format: str) -> Iterator[_Instruments]:
-    clock = SystemClock()
-    redactor = Redactor()
-    writer = LineWriter(sys.stdout.buffer, asyncio.get_running_loop().call_later)
-    sink = LogSink(clock, writer, redactor, log_format=log_format)
-    LibraryLogs(sink, clock).install()
-    metrics = Metrics(clock, VERSION)
-    try:
-        yield _Instruments(clock, Fanout([sink, metrics]), metrics, redactor)
-    finally:
-        writer.close()
-
-
-async def _open_database(config: RouterConfig, stack: AsyncExitStack) -> Database:
-    """The configured database, locked where it is SQLite's, at this release's schema."""
-    path = sqlite_path(config.database.url)
-    database: Database
-    if path is not None:
-        from router.storage.sqlite import SqliteDatabase
-
-        stack.callback(DaemonLock.take(path).release)
-        database = await SqliteDatabase.open(path)
-    else:
-        from router.storage.postgres import PostgresDatabase
-
-        database = await PostgresDatabase.open(config.database.url, pool_size=config.database.pool_size)
-    stack.push_async_callback(database.close)
-    if config.database.run_migrations:
-        await migrate(database, now=SystemClock.now_us())
-    else:
-        await require_current(database)
-    return database
-
-
-def _settle_memory() -> None:
-    """Take what the start has made out of the garbage collector's sight, and let it look seldom.
-
-    Requests leave no cycles behind, so a collection finds nothing; at the default thresholds it cost a tenth of all CPU.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)

@@ -1,0 +1,321 @@
+"""Limits of all processes together, counted in Redis; each by itself while Redis is gone. Money is never kept there.
+
+Requests that wait in one turn of the event loop go in one call, and what has been settled goes with them.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum, auto
+
+from router.domain.limits import UNLIMITED, LimitRule, LimitScope, Refusal
+from router.domain.observations import Failure, LimiterDegraded, LimiterRestored
+from router.domain.ports import Clock, Ids, Observer, Reservation, Tasks
+from router.limits.memory import HeldReservation
+from router.limits.redis_batch import MAX_ASKS, MAX_SETTLEMENTS, Ask, Batch, Settlement, Verdict, clamped
+from router.limits.redis_lanes import Lane, Lanes, RedisUnavailable
+from router.limits.redis_member import DEFAULTS, Member, Settings
+from router.limits.redis_share import CountedReservation, LocalShare
+
+NEVER_US = 1 << 62
+STEADY_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
+
+
+class Mode(Enum):
+    """LOCAL decides here. JOINING waits while this process says what is its own. SHARED asks Redis."""
+
+    LOCAL = auto()
+    JOINING = auto()
+    SHARED = auto()
+
+
+class RedisLimiter:
+    """Implements domain.ports.Limiter and domain.ports.Pinger. `run` must be running; until it has joined, LOCAL holds.
+
+    What Redis admits is counted here as well. So when Redis fails, this process goes on from what it has admitted itself, at
+    limit / live processes; and when Redis is back, or has lost its data, every process tells it what it admitted.
+    """
+
+    name = "redis"
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        clock: Clock,
+        ids: Ids,
+        tasks: Tasks,
+        observer: Observer,
+        *,
+        live_processes: Callable[[], int],
+        settings: Settings = DEFAULTS,
+    ) -> None:
+        self._lanes = lanes
+        self._ids, self._tasks, self._observer = ids, tasks, observer
+        self._settings = settings
+        self._share = LocalShare(clock, live_processes)
+        self._member = Member(self._share, lambda: ids.new()[-16:], settings)
+        self._loop = asyncio.get_running_loop()
+        self._mode = Mode.LOCAL
+        self._alone_since_us = 0
+        self._outbox: list[Ask] = []
+        self._settled: list[Settlement] = []
+        self._is_flush_due = self._must_settle = False
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._under_way = 0
+        self._quiet, self._alarm = asyncio.Event(), asyncio.Event()
+        self._quiet.set()
+        self._is_degraded = self._is_closed = False
+        self._retry_s = self._shared_since_s = self._touched_at_s = 0.0
+
+    @property
+    def mode(self) -> Mode:
+        return self._mode
+
+    def in_flight(self, scope: LimitScope, subject: str) -> int:
+        """Requests of this subject that hold a slot through this process now."""
+        return self._share.in_flight(scope, subject)
+
+    # -- requests ---------------------------------------------------------------------------------------------
+
+    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        if not rules:
+            return HeldReservation(UNLIMITED, ())
+        keys = self._settings.names.windows(rules)
+        if self._mode is Mode.LOCAL:
+            return self._decide_alone(rules, keys, tokens)
+        ask = Ask(rules, keys, tokens, self._loop.create_future())
+        self._outbox.append(ask)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+        try:
+            return await ask.answer
+        except asyncio.CancelledError:
+            # The decision may have come in the same turn as the cancellation: then nobody else will give it back.
+            if ask.answer.done() and not ask.answer.cancelled():
+                _give_back(ask.answer.result())
+            raise
+
+    def _decide_alone(self, rules: Sequence[LimitRule], keys: Sequence[str], tokens: int) -> Reservation | Refusal:
+        decision = self._share.decide(rules, tokens)
+        return decision if isinstance(decision, Refusal) else CountedReservation(decision, rules, keys, self._release)
+
+    def _decide_alone_for(self, asks: Sequence[Ask]) -> None:
+        for ask in asks:
+            if not ask.answer.done():
+                ask.answer.set_result(self._decide_alone(ask.rules, ask.keys, ask.tokens))
+
+    def _release(self, ended: CountedReservation, tokens: int) -> None:
+        """In LOCAL mode nothing is sent: joining says what is in flight then, and what has ended is not."""
+        if self._mode is Mode.LOCAL:
+            return
+        for rule, key in zip(ended.rules, ended.keys, strict=True):
+            limit = rule.limits.tokens
+            hold = ended.tokens if limit is None or ended.tokens <= limit else limit
+            self._settled.append(Settlement(key, ended.second, clamped(tokens - hold) if ended.second else 0))
+        if self._settle_timer is None:
+            self._settle_timer = self._loop.call_later(self._settings.settle_s, self._settle_now)
+
+    def _settle_now(self) -> None:
+        self._settle_timer = None
+        self._must_settle = True
+        self._flush()
+
+    # -- calls ------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Send what waits, as far as there are lanes; a lane that falls free takes all that has gathered by then."""
+        self._is_flush_due = False
+        while self._mode is Mode.SHARED and (self._outbox or (self._settled and self._must_settle)):
+            lane = self._lanes.take()
+            if lane is None:
+                if self._lanes.may_grow:
+                    self._tasks.spawn(self._grow(), name="a connection to Redis")
+                return
+            asks = [ask for ask in self._outbox[:MAX_ASKS] if not ask.answer.done()]
+            batch = Batch(asks, self._settled[:MAX_SETTLEMENTS])
+            del self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS]
+            self._must_settle = self._must_settle and bool(self._settled)
+            if not asks and not batch.settled:
+                self._lanes.give(lane)
+                continue
+            self._under_way += 1
+            self._quiet.clear()
+            self._tasks.spawn(self._exchange(lane, batch), name="limits in Redis")
+
+    async def _exchange(self, lane: Lane, batch: Batch) -> None:
+        settings = self._settings
+        try:
+            keys, argument = batch.packed(settings.names.owners, self._member.name)
+            verdicts = batch.verdicts(await lane.run(settings.scripts.acquire, keys, argument))
+        except BaseException as error:
+            # Also when a shutdown cancels this, or we are wrong ourselves: nobody is left waiting, and nothing is unlimited.
+            self._degrade(str(error) if isinstance(error, RedisUnavailable | ValueError) else type(error).__name__)
+            self._decide_alone_for(batch.asks)
+            await self._lanes.discard(lane)
+            if not isinstance(error, RedisUnavailable | ValueError):
+                raise
+        else:
+            self._lanes.give(lane)
+            if verdicts is None:
+                self._send_again(batch)
+            else:
+                self._answer(batch.asks, verdicts)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+            self._flush()
+
+    def _answer(self, asks: Sequence[Ask], verdicts: Sequence[Verdict]) -> None:
+        for ask, verdict in zip(asks, verdicts, strict=True):
+            decision: Reservation | Refusal
+            if verdict.refusal is not None:
+                decision = verdict.refusal
+            else:
+                held = self._share.note(ask.rules, ask.tokens)
+                decision = CountedReservation(held, ask.rules, ask.keys, self._release)
+                decision.allowance, decision.second, decision.tokens = verdict.allowance, verdict.second, ask.tokens
+            if ask.answer.done():
+                _give_back(decision)
+            else:
+                ask.answer.set_result(decision)
+
+    def _send_again(self, batch: Batch) -> None:
+        """Redis does not know this process, so the batch has not been carried out: it goes again after joining."""
+        if self._mode is Mode.LOCAL:
+            self._decide_alone_for(batch.asks)
+            return
+        self._outbox[:0] = batch.asks
+        self._settled[:0] = batch.settled
+        self._must_settle = True
+        self._must_join()
+
+    async def _grow(self) -> None:
+        try:
+            lane = await self._lanes.open()
+        except RedisUnavailable as error:
+            # The other lanes show whether Redis is well; without any, it is not.
+            if not self._lanes.count:
+                self._degrade(error.reason)
+            return
+        self._lanes.give(lane)
+        self._flush()
+
+    # -- losing and finding Redis -----------------------------------------------------------------------------
+
+    def _must_join(self) -> None:
+        if self._mode is Mode.SHARED:
+            self._mode = Mode.JOINING
+            self._alone_since_us = NEVER_US
+            self._alarm.set()
+
+    def _degrade(self, reason: str) -> None:
+        """From now on this process decides alone; everybody who waits is answered at once."""
+        if self._mode is Mode.SHARED:
+            if self._loop.time() - self._shared_since_s >= STEADY_S:
+                self._retry_s = 0.0
+            self._alone_since_us = NEVER_US
+        if self._alone_since_us == NEVER_US:
+            self._alone_since_us = self._share.now_us()
+        self._mode = Mode.LOCAL
+        if not self._is_degraded and not self._is_closed:
+            self._is_degraded = True
+            self._observer.emit(LimiterDegraded(reason))
+        asks, self._outbox = self._outbox, []
+        self._settled.clear()
+        self._decide_alone_for(asks)
+        self._alarm.set()
+
+    async def run(self) -> None:
+        """Join, show that this process lives, join again whenever it must; until cancelled or closed."""
+        while not self._is_closed:
+            try:
+                if self._mode is Mode.SHARED:
+                    await self._beat()
+                    continue
+                if self._is_degraded:
+                    await self._lanes.drop()
+                    await self._pause()
+                await self._join()
+            except RedisUnavailable as error:
+                self._degrade(error.reason)
+            except Exception as error:  # noqa: BLE001  whatever it is, limits hold without Redis, and it is tried again
+                self._observer.emit(Failure("", "limiter", "".join(traceback.format_exception(error))))
+                self._degrade(type(error).__name__)
+
+    async def _pause(self) -> None:
+        """Longer each time, until Redis has been well for a while; never so long that its return goes unnoticed for 5 s."""
+        self._retry_s = min(max(self._retry_s * 2, self._settings.first_retry_s), self._settings.last_retry_s)
+        await asyncio.sleep(self._retry_s * (0.75 + 0.5 * self._ids.draw()))
+
+    async def _join(self) -> None:
+        """Raises RedisUnavailable. After a failure nobody waits before the second call: a slow Redis holds nobody up."""
+        is_near = self._mode is Mode.JOINING and self._lanes.count > 0
+        async with self._lanes.using(await (self._lanes.borrow() if is_near else self._lanes.open())) as lane:
+            has_kept = await self._member.enter(lane)
+            self._mode = Mode.JOINING
+            await self._quiet.wait()
+            for entry in self._settled:
+                # What has ended by now is not in the statement; what ends from now on is sent after it.
+                entry.ended = 0
+            await self._member.state_all(lane, self._alone_since_us if has_kept else 0)
+        self._mode = Mode.SHARED
+        self._shared_since_s = self._touched_at_s = self._loop.time()
+        if self._is_degraded:
+            self._is_degraded = False
+            self._observer.emit(LimiterRestored())
+        self._flush()
+
+    async def _beat(self) -> None:
+        """Wait for the next heartbeat or an alarm; then show that this process lives."""
+        self._alarm.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.heartbeat_s):
+                await self._alarm.wait()
+        if self._mode is not Mode.SHARED:
+            return
+        now_s = self._loop.time()
+        touch = now_s - self._touched_at_s >= self._settings.touch_s
+        async with self._lanes.using(await self._lanes.borrow()) as lane:
+            is_known = await self._member.beat(lane, touch=touch)
+        if touch:
+            self._touched_at_s = now_s
+        if not is_known:
+            self._must_join()
+        await self._lanes.trim()
+
+    async def ping(self) -> None:
+        """Raises RedisUnavailable while this process decides alone, or when Redis does not answer."""
+        if self._mode is Mode.LOCAL:
+            raise RedisUnavailable("each process enforces its share of the limits by itself")
+        async with self._lanes.using(await self._lanes.borrow()) as lane:
+            await lane.command("PING")
+
+    async def close(self) -> None:
+        """Send what is settled, leave, so that no slot stays behind, and close the connections. Never raises."""
+        self._is_closed = True
+        with suppress(RedisUnavailable, TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._leave()
+        self._degrade("closed")
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+        await self._lanes.drop()
+
+    async def _leave(self) -> None:
+        while self._mode is Mode.SHARED and (self._outbox or self._settled or self._under_way):
+            self._must_settle = True
+            self._flush()
+            await asyncio.sleep(0.001)
+        if self._mode is Mode.SHARED:
+            async with self._lanes.using(await self._lanes.borrow()) as lane:
+                await self._member.leave(lane)
+
+
+def _give_back(decision: Reservation | Refusal) -> None:
+    """Of a request whose caller has gone."""
+    if not isinstance(decision, Refusal):
+        decision.settle(0)

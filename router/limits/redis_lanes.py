@@ -1,0 +1,215 @@
+"""Connections to Redis, each carrying one exchange at a time, and every way in which they fail told as one error.
+
+Knows the driver and nothing of limits. A connection is opened beside the requests, never by one that waits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis import DriverInfo
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+
+from router.limits.redis_scripts import Script
+
+OPERATION_TIMEOUT_S = 0.05
+CONNECT_TIMEOUT_S = 1.0
+IDLE_S = 60.0
+GROW_AGAIN_S = 1.0
+
+# Made once: the driver would look for its version on the disk for each connection.
+_DRIVER = DriverInfo()
+
+
+class RedisUnavailable(Exception):
+    """Redis did not do what it was asked; it may or may not have done it. `reason` has no secrets and no addresses."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Lane:
+    """One open connection. After RedisUnavailable it is of no more use."""
+
+    def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        self._timer: asyncio.TimerHandle | None = None
+        self.idle_since = 0.0
+
+    async def run(self, script: Script, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
+        """The script's answer; its text is sent only to a server that does not have it. Raises RedisUnavailable."""
+        try:
+            return await self._exchange("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def command(self, *words: bytes | str | int) -> Any:
+        """Raises RedisUnavailable."""
+        try:
+            return await self._exchange(*words)
+        except NoScriptError as error:
+            raise RedisUnavailable("refused: NOSCRIPT") from error
+
+    async def _exchange(self, *words: bytes | str | int) -> Any:
+        """One command and its answer within the operation timeout. Raises NoScriptError, RedisUnavailable."""
+        connection = self._connection
+        try:
+            async with asyncio.timeout(None) as scope:
+                self._halfway(scope)
+                await connection.send_packed_command(connection.pack_command(*words), check_health=False)
+                return await connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            raise
+        except TimeoutError as error:
+            raise RedisUnavailable("no answer in time") from error
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable(reason_of(error, "the connection broke")) from error
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _halfway(self, scope: asyncio.Timeout) -> None:
+        """Time is measured in two halves: a loop that was away for long reads what has come before it gives up."""
+        loop = asyncio.get_running_loop()
+
+        def give_up() -> None:
+            scope.reschedule(loop.time())
+
+        def second_half() -> None:
+            self._timer = loop.call_later(self._timeout_s / 2, give_up)
+
+        self._timer = loop.call_later(self._timeout_s / 2, second_half)
+
+    async def close(self) -> None:
+        """Never waits for the other side, never raises."""
+        await self._connection.disconnect(nowait=True)
+
+
+class Lanes:
+    """At most `pool_size` lanes. The one used last is used next, so that those not needed fall idle and are closed."""
+
+    def __init__(self, url: str, pool_size: int, *, timeout_s: float = OPERATION_TIMEOUT_S) -> None:
+        """Raises ValueError for a URL that the driver cannot read; its text may hold parts of the URL."""
+        self._driver = ConnectionPool.from_url(
+            url,
+            protocol=2,
+            client_name="routerd",
+            driver_info=_DRIVER,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+        )
+        self._pool_size = pool_size
+        self._timeout_s = timeout_s
+        self._idle: list[Lane] = []
+        self._all: set[Lane] = set()
+        self._opening = 0
+        self._grow_from_s = 0.0
+        self._waiting: deque[asyncio.Future[Lane]] = deque()
+
+    @property
+    def count(self) -> int:
+        return len(self._all)
+
+    @property
+    def may_grow(self) -> bool:
+        """One at a time: what waits may well go with the next lane that falls free."""
+        has_room = self._opening == 0 and len(self._all) < self._pool_size
+        return has_room and asyncio.get_running_loop().time() >= self._grow_from_s
+
+    def take(self) -> Lane | None:
+        """A lane that is free now."""
+        return self._idle.pop() if self._idle else None
+
+    async def borrow(self) -> Lane:
+        """A lane, as soon as one is free. Raises RedisUnavailable when all are dropped."""
+        if (lane := self.take()) is not None:
+            return lane
+        waiter: asyncio.Future[Lane] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.give(waiter.result())
+            raise
+
+    def give(self, lane: Lane) -> None:
+        """Put back a lane whose exchange went well."""
+        if lane not in self._all:
+            return
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(lane)
+                return
+        lane.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(lane)
+
+    async def open(self) -> Lane:
+        """A new lane, taken. Raises RedisUnavailable."""
+        self._opening += 1
+        connection: Any = self._driver.connection_class(**self._driver.connection_kwargs)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await connection.connect()
+        except (RedisError, OSError, TimeoutError) as error:
+            await connection.disconnect(nowait=True)
+            self._grow_from_s = asyncio.get_running_loop().time() + GROW_AGAIN_S
+            raise RedisUnavailable(reason_of(error, "cannot connect")) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            self._opening -= 1
+        lane = Lane(connection, self._timeout_s)
+        self._all.add(lane)
+        return lane
+
+    @asynccontextmanager
+    async def using(self, lane: Lane) -> AsyncIterator[Lane]:
+        """A lane that was taken, given back if all went well and closed otherwise."""
+        try:
+            yield lane
+        except BaseException:
+            await self.discard(lane)
+            raise
+        self.give(lane)
+
+    async def discard(self, lane: Lane) -> None:
+        self._all.discard(lane)
+        await lane.close()
+
+    async def trim(self) -> None:
+        """Close lanes that nobody has needed for a minute, all but the one used last."""
+        since = asyncio.get_running_loop().time() - IDLE_S
+        while len(self._idle) > 1 and self._idle[0].idle_since < since:
+            await self.discard(self._idle.pop(0))
+
+    async def drop(self) -> None:
+        """Close what is idle, forget what is under way (whoever uses it closes it), and tell those who wait."""
+        idle, self._idle = self._idle, []
+        waiting, self._waiting = self._waiting, deque()
+        self._all.clear()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(RedisUnavailable("the connections were closed"))
+        for lane in idle:
+            await lane.close()
+
+
+def reason_of(error: Exception, otherwise: str) -> str:
+    """In words for a log: the driver's own texts hold addresses and, now and then, what was sent."""
+    if isinstance(error, AuthenticationError):
+        return "it refuses the user or the password"
+    if isinstance(error, ResponseError):
+        return f"it refuses: {type(error).__name__} {str(error).partition(' ')[0][:40]}"
+    return otherwise

@@ -1,0 +1,88 @@
+"""This process as Redis knows it: its name, its heartbeat, what it says is its own. Calls, no decisions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from router.limits.redis_batch import Names
+from router.limits.redis_lanes import Lane
+from router.limits.redis_scripts import Scripts
+from router.limits.redis_share import LocalShare
+
+_SUBJECTS_PER_CALL = 250
+_NAMES_REMEMBERED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times in seconds. A process that is gone frees its slots `believed_s` after its last heartbeat."""
+
+    heartbeat_s: float = 5.0
+    believed_s: float = 15.0
+    touch_s: float = 30.0
+    settle_s: float = 0.003
+    first_retry_s: float = 0.1
+    last_retry_s: float = 2.0
+    names: Names = field(default_factory=Names)
+    scripts: Scripts = field(default_factory=Scripts)
+
+
+DEFAULTS = Settings()
+
+
+class Member:
+    """A process takes a new name whenever it joins: a call that failed may have been carried out, or may be yet, and what
+    it counted under the old name must not count. Every method raises RedisUnavailable.
+    """
+
+    def __init__(self, share: LocalShare, new_name: Callable[[], str], settings: Settings) -> None:
+        self._share = share
+        self._new_name = new_name
+        self._settings = settings
+        self._names, self._scripts = settings.names, settings.scripts
+        self._before: list[str] = []
+        self._epoch = self._epoch_found = b""
+        self.name = ""
+
+    async def enter(self, lane: Lane) -> bool:
+        """Take a name. True if Redis has kept what it was told before."""
+        if self.name:
+            self._before = [*self._before[1 - _NAMES_REMEMBERED :], self.name]
+        self.name = self._new_name()
+        self._epoch_found = await self._state(lane, [], [])
+        return self._epoch_found == self._epoch
+
+    async def state_all(self, lane: Lane, since_us: int) -> None:
+        """Say what is in flight, and what was admitted since then: one moment's truth, in as many calls as it takes."""
+        keys: list[str] = []
+        told: list[list[int]] = []
+        for scope, subject, numbers in self._share.statement(since_us):
+            keys.append(self._names.window(scope, subject))
+            told.append(numbers)
+        for at in range(0, len(keys), _SUBJECTS_PER_CALL):
+            await self._state(lane, keys[at : at + _SUBJECTS_PER_CALL], told[at : at + _SUBJECTS_PER_CALL])
+        self._epoch = self._epoch_found
+        self._before.clear()
+
+    async def _state(self, lane: Lane, keys: list[str], told: list[list[int]]) -> bytes:
+        argument = msgspec.msgpack.encode((self.name, self._believed_us, self._before, told))
+        epoch: bytes = await lane.run(self._scripts.restate, [self._names.owners, self._names.epoch, *keys], argument)
+        return epoch
+
+    async def beat(self, lane: Lane, *, touch: bool) -> bool:
+        """Whether Redis knows this process still and, with `touch`, has every window in which it has requests in flight."""
+        keys = [self._names.window(scope, subject) for scope, subject in self._share.busy()] if touch else []
+        for at in range(0, len(keys) or 1, _SUBJECTS_PER_CALL):
+            named = [self._names.owners, self._names.epoch, *keys[at : at + _SUBJECTS_PER_CALL]]
+            if not await lane.run(self._scripts.beat, named, self.name, self._believed_us):
+                return False
+        return True
+
+    async def leave(self, lane: Lane) -> None:
+        """Nothing that was counted as in flight under this name counts any longer."""
+        await lane.command("ZREM", self._names.owners, self.name)
+
+    @property
+    def _believed_us(self) -> int:
+        return int(self._settings.believed_s * 1e6)

@@ -1,0 +1,67 @@
+"""The ledger's word on a lease whose process and journal are lost: one request that may have been many."""
+
+from router.domain.budgets import BudgetScope, Posting
+from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
+from router.domain.usage import NanoUSD, Usage
+from router.storage.database import Transaction
+
+ABANDONED = "abandoned"
+"""The code of such a request."""
+
+_KEY = """
+    SELECT k.name, t.id AS tenant, t.name AS tenant_name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+    WHERE k.id = $1"""
+_TENANT = "SELECT name FROM tenants WHERE id = $1"
+
+
+async def abandoned_entry(
+    tx: Transaction, lease: tuple[str, str], remaining: NanoUSD, *, named: str, instance: str, at: int
+) -> LedgerEntry:
+    """`lease` is (budget, period). Tenant, key and alias are named as far as the budget tells; what it does not is "".
+
+    `named` is the request's id; its id as the caller knew it is the `instance`, so that it is found by that.
+    """
+    budget, period = lease
+    scope, _, subject = budget.partition(":")
+    key = await tx.one(_KEY, subject) if scope == BudgetScope.KEY else None
+    tenant = await tx.one(_TENANT, subject) if scope == BudgetScope.TENANT else None
+    alias = subject if scope == BudgetScope.MODEL else ""
+    usage = Usage(estimated=True)
+    attempt = AttemptEntry(
+        attempt=1,
+        alias=alias,
+        provider="",
+        target="",
+        upstream_model="",
+        credential="",
+        outcome=Outcome.RECOVERED,
+        started_at=at,
+        duration_us=0,
+        usage=usage,
+        cost=remaining,
+        reason=f"the lease of {budget} for {period}, abandoned with its process",
+        held=remaining,
+        postings=(Posting(budget, period, is_leased=True),),
+    )
+    return LedgerEntry(
+        id=named,
+        request_id=instance,
+        tenant_id=subject if scope == BudgetScope.TENANT else "" if key is None else key["tenant"],
+        tenant=tenant["name"] if tenant is not None else "" if key is None else key["tenant_name"],
+        key_id=subject if scope == BudgetScope.KEY else "",
+        key="" if key is None else key["name"],
+        api="",
+        alias=alias,
+        requested_model=alias,
+        stream=False,
+        outcome=Outcome.RECOVERED,
+        status=0,
+        code=ABANDONED,
+        started_at=at,
+        duration_us=0,
+        first_byte_us=None,
+        usage=usage,
+        cost=remaining,
+        price_known=True,
+        attempts=(attempt,),
+    )

@@ -1,0 +1,96 @@
+"""One line of a journal: a JSON array that begins with its tag, a space, the CRC-32 of the array in hex, a line feed.
+
+A line that was torn by the death of its process fails its checksum. No secret is in any of them.
+"""
+
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from msgspec import structs
+
+from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
+from router.storage.ledger_rows import storable
+
+VERSION = 1
+_TAIL = 9  # a space and eight hex digits
+_MAX_INT = 2**63 - 1
+
+
+class Header(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="j"):
+    """The first line of every segment."""
+
+    version: int
+    instance: str
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="o"):
+    attempt: OpenedAttempt
+
+
+class Progressed(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="p"):
+    """`output_tokens` is how many had come by `at`, microseconds since the epoch."""
+
+    request: str
+    attempt: int
+    output_tokens: int
+    at: int
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="e"):
+    request: str
+    attempt: AttemptEntry
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="f"):
+    entry: LedgerEntry
+
+
+Line = Header | Opened | Progressed | Ended | Finished
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def encoded(line: Line) -> bytes:
+    """The line with its checksum. Lone surrogates, which are no text, are replaced, numbers beyond 64 bits clamped."""
+    try:
+        text = _encode(line)
+    except (UnicodeEncodeError, OverflowError):
+        text = _encode(_mended(line))
+    return b"%b %08x\n" % (text, crc32(text))
+
+
+def decoded(raw: bytes) -> Line | None:
+    """The line in `raw` (without its line feed), None if it is torn, damaged or of a kind this release does not know."""
+    text = raw[:-_TAIL]
+    if raw[-_TAIL:] != b" %08x" % crc32(text):
+        return None
+    try:
+        line: Line = _decode(text)
+    except msgspec.MsgspecError:
+        return None
+    return line
+
+
+def _mended(line: Line) -> Line:
+    match line:
+        case Finished(entry):
+            return Finished(storable(entry))
+        case Opened(attempt):
+            return Opened(structs.replace(attempt, **_mended_fields(attempt)))
+        case Ended(request, attempt=ended):
+            usage = structs.replace(ended.usage, **_mended_fields(ended.usage))
+            return Ended(request, structs.replace(ended, **_mended_fields(ended) | {"usage": usage}))
+        case Progressed() | Header():
+            return structs.replace(line, **_mended_fields(line))
+
+
+def _mended_fields(struct: msgspec.Struct) -> dict[str, Any]:
+    return {field.name: _mended_value(getattr(struct, field.name)) for field in structs.fields(struct)}
+
+
+def _mended_value(value: Any) -> Any:
+    if type(value) is str:
+        return value.encode("utf-8", "replace").decode()
+    return min(max(value, 0), _MAX_INT) if type(value) is int else value

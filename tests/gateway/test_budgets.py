@@ -1,0 +1,356 @@
+"""Hard budgets cannot be overshot, whatever happens to requests; what is refused has consumed nothing."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
+from router.domain.errors import BudgetExceeded, InvalidRequest, PriceUnknown, StorageUnavailable, UnsupportedFeature
+from router.domain.ledger import Outcome
+from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
+from router.domain.requests import Api, Kind, parse_request
+from router.domain.routes import Alias, Strategy, Target
+from router.domain.upstream import FailureKind, TransportFailure
+from router.domain.usage import NanoUSD, Price
+from router.gateway.admit import OverLimit
+from router.gateway.purses import IDLE_S
+from tests.gateway.fakes import DONE, USAGE_FRAME, Scripted, answer, chat, frame, principal, status
+from tests.gateway.table import PRICE, Table, alias
+
+SOFT = BudgetTerms(BudgetMode.SOFT)
+
+
+class LoopTasks:
+    """Spawned work runs on the loop."""
+
+    def __init__(self) -> None:
+        self.running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+
+class Counting(Table):
+    """A table with one tenant budget, whose flush posts what is settled."""
+
+    def __init__(self, limit: int, *aliases: Alias, terms: BudgetTerms = BudgetTerms(), **scripts: Any) -> None:
+        super().__init__(*(aliases or (alias("a", "p"),)), **scripts)
+        self.purses._tasks = LoopTasks()
+        self.budget = Budget(BudgetScope.TENANT, "t1", NanoUSD(limit), terms)
+        self.who = principal(budgets=(self.budget,))
+
+    def flush(self) -> None:
+        for entry in self.ledger.entries:
+            self.rows.post(entry)
+            for attempt in entry.attempts:
+                for posting in attempt.postings:
+                    self.purses.flushed(posting.budget, posting.period, attempt.cost)
+        self.ledger.entries.clear()
+
+    @property
+    def spent(self) -> int:
+        return sum(a.cost for e in self.ledger.entries for a in e.attempts) + sum(self.rows.posted.values())
+
+
+def bound(request_bytes: int, cap: int) -> int:
+    return -(-((request_bytes + 64) * PRICE.input + cap * PRICE.output) // 10**6)
+
+
+REQUEST = chat(max_tokens=50)
+R = bound(len(REQUEST.body), 50)
+
+
+async def ask(table: Counting, request: Any = REQUEST) -> Any:
+    async with table.open(request, table.who) as got:
+        if got.frames is not None:
+            async for _ in got.frames:
+                pass
+        return got
+
+
+async def test_a_request_within_the_budget_is_held_then_charged_what_it_used() -> None:
+    table = Counting(100 * R, p=[answer(prompt=10, completion=5)])
+    await ask(table)
+    entry = table.entry
+    assert entry.attempts[0].held == R and entry.cost == 20
+    [posting] = entry.attempts[0].postings
+    assert posting.budget == "tenant:t1" and posting.is_leased
+
+
+async def test_a_request_that_could_pass_the_limit_is_refused_and_nothing_is_sent() -> None:
+    table = Counting(R - 1, p=[answer()])
+    with pytest.raises(BudgetExceeded, match="budget of this tenant is exhausted: limit"):
+        await ask(table)
+    assert table.transport.calls == [] and table.limiter.asked == [] and table.ledger.entries == []
+
+
+async def test_what_the_limiter_refuses_gives_its_money_back() -> None:
+    table = Counting(R, p=[answer()])
+    table.limiter.refusal = Refusal(LimitScope.KEY, "k1", Resource.REQUESTS, 1, 100, UNLIMITED)
+    with pytest.raises(OverLimit):
+        await ask(table)
+    table.limiter.refusal = None
+    await ask(table)
+
+
+async def test_most_requests_touch_no_database() -> None:
+    table = Counting(10_000 * R, p=[answer()])
+    for _ in range(100):
+        await ask(table)
+    assert table.rows.takes <= 3
+
+
+async def test_a_budget_is_used_up_to_less_than_one_request() -> None:
+    table = Counting(10 * R, p=[answer(prompt=10, completion=5)])
+    served = 0
+    while True:
+        try:
+            await ask(table)
+        except BudgetExceeded:
+            break
+        served += 1
+        table.flush()
+        await table.purses.tidy()
+    assert served > 10 and table.spent <= 10 * R and 10 * R - table.spent < R
+
+
+async def test_many_at_once_on_two_processes_never_pass_the_limit() -> None:
+    one, two = Counting(10 * R, p=[answer(prompt=100, completion=50)]), Counting(10 * R, p=[answer(prompt=100, completion=50)])
+    two.rows = one.rows
+    two.purses._store = one.rows
+    one.processes = two.processes = 2
+    results = await asyncio.gather(
+        *(ask(t) for _ in range(100) for t in (one, two)), return_exceptions=True
+    )
+    refused = [r for r in results if isinstance(r, BudgetExceeded)]
+    assert len(refused) + sum(not isinstance(r, BaseException) for r in results) == 200
+    one.flush()
+    two.flush()
+    assert 0 < sum(one.rows.posted.values()) <= 10 * R
+    assert all(leased >= 0 for leased in one.rows.leased.values())
+
+
+@pytest.mark.parametrize(
+    ("script", "is_charged"),
+    [
+        (status(500), False),
+        (status(400), False),
+        (status(429), False),
+        (TransportFailure(FailureKind.CONNECT), False),
+        (TransportFailure(FailureKind.RESET), True),
+        (TransportFailure(FailureKind.FIRST_BYTE_TIMEOUT), True),
+    ],
+)
+async def test_what_a_failed_attempt_costs(script: Any, is_charged: bool) -> None:
+    table = Counting(100 * R, alias("a", "p", max_attempts=1), p=[script])
+    try:
+        await ask(table)
+    except Exception as error:
+        assert not isinstance(error, BudgetExceeded), error
+    [purse] = table.purses._purses.values()
+    assert (table.entry.cost > 0) is is_charged
+    assert purse.held == 0 and purse.spent == table.entry.cost
+
+
+async def test_each_attempt_holds_its_own_and_the_next_one_may_find_the_budget_empty() -> None:
+    dear = Target("q/m", "q", "m", price=Price(input=10**9, output=10**9), priority=1)
+    cheap = Target("p/m", "p", "m", price=PRICE)
+    both = Alias("a", Kind.CHAT, (cheap, dear), Strategy.PRIORITY)
+    table = Counting(2 * R, both, p=[status(500)], q=[answer()])
+    with pytest.raises(BudgetExceeded):
+        await ask(table)
+    assert table.transport.hosts == ["p"] and table.entry.status == 402
+
+
+async def test_a_caller_who_leaves_before_anything_is_sent_pays_nothing() -> None:
+    table = Counting(10 * R, p=[answer()])
+    opened = asyncio.Event()
+
+    class Waiting(type(table.journal)):  # type: ignore[misc]  # a journal whose disk is slow
+        def opened(self, line: object) -> Any:
+            opened.set()
+            return asyncio.get_running_loop().create_future()
+
+    table.gateway.treasury.journal = Waiting()
+    task = asyncio.create_task(ask(table))
+    await opened.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert table.transport.calls == [] and table.entry.cost == 0 and table.entry.outcome is Outcome.CANCELLED
+    [purse] = table.purses._purses.values()
+    assert purse.held == 0
+
+
+async def test_a_cancelled_lease_is_booked_all_the_same() -> None:
+    table = Counting(100 * R, p=[answer()])
+    take, gate, begun = table.rows.take, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return await take(*args)
+
+    table.rows.take = slow  # type: ignore[method-assign]  # the double, slowed down
+    task = asyncio.create_task(ask(table))
+    await begun.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    gate.set()
+    await asyncio.gather(*table.purses._tasks.running)  # type: ignore[attr-defined]  # LoopTasks
+    await table.purses.close()
+    assert sum(table.rows.leased.values()) == 0
+
+
+async def test_a_stream_that_ignores_its_cap_ends_with_an_error_one_event_past_its_hold() -> None:
+    request = chat(stream=True, max_tokens=3)
+    table = Counting(100 * R, p=[Scripted(pieces=[frame(f"w{i}") for i in range(50)] + [DONE])])
+    seen = b""
+
+    async def read() -> None:
+        nonlocal seen
+        async with table.open(request, table.who) as got:
+            assert got.frames is not None
+            async for part in got.frames:
+                seen += part
+
+    with pytest.raises(BudgetExceeded):
+        await read()
+    assert seen.count(b"data:") == 4
+    assert table.entry.outcome is Outcome.OVERRUN and table.entry.usage.output_tokens == 4
+
+
+async def test_an_answer_above_its_hold_is_charged_in_full() -> None:
+    table = Counting(3 * R, p=[answer(prompt=10, completion=10**6)])
+    await ask(table)
+    attempt = table.entry.attempts[0]
+    assert attempt.cost > attempt.held
+    table.flush()
+    assert all(leased >= 0 for leased in table.rows.leased.values())
+    with pytest.raises(BudgetExceeded):
+        await ask(table)
+
+
+async def test_under_a_hard_budget_the_alias_cap_is_sent_where_the_caller_gave_none() -> None:
+    table = Counting(10**12, alias("a", "p", max_output_tokens=77), p=[answer()])
+    await ask(table, chat())
+    assert b'"max_tokens":77' in table.transport.calls[0].body
+
+
+async def test_without_any_cap_a_hard_budget_says_what_is_missing() -> None:
+    table = Counting(10**12, p=[answer()])
+    with pytest.raises(InvalidRequest, match="max_output_tokens of 'a'"):
+        await ask(table, chat())
+
+
+async def test_a_soft_budget_never_refuses_but_counts() -> None:
+    table = Counting(1, p=[answer()], terms=SOFT)
+    for _ in range(3):
+        got = await ask(table, chat())
+    assert got.purse is not None and got.purse.spent == 60
+    assert not table.ledger.entries[0].attempts[0].postings[0].is_leased
+    assert table.rows.takes == 0
+
+
+async def test_an_unknown_price_is_refused_under_a_hard_budget() -> None:
+    table = Counting(10**9, Alias("a", Kind.CHAT, (Target("p/m", "p", "m"),)), p=[answer()])
+    with pytest.raises(PriceUnknown):
+        await ask(table)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}},
+        {"type": "file", "file": {"file_id": "file-1"}},
+    ],
+)
+async def test_content_of_unknown_size_is_refused_by_name_unless_the_alias_says_what_it_may_cost(part: dict[str, Any]) -> None:
+    request = chat(messages=[{"role": "user", "content": [part]}], max_tokens=5)
+    with pytest.raises(UnsupportedFeature, match="cannot be known under a hard budget"):
+        await ask(Counting(10**12, p=[answer()]), request)
+    table = Counting(10**12, alias("a", "p", max_request=NanoUSD(5 * R)), p=[answer()])
+    await ask(table, request)
+    assert table.entry.attempts[0].held == 5 * R
+
+
+async def test_an_embedding_needs_no_output_cap() -> None:
+    vectors = Alias("v", Kind.EMBEDDINGS, (Target("p/m", "p", "m", price=PRICE),))
+    body = b'{"data":[],"usage":{"prompt_tokens":3,"total_tokens":3}}'
+    table = Counting(10**9, vectors, p=[Scripted(body=body)])
+    await ask(table, parse_request(Api.EMBEDDINGS, b'{"model":"v","input":"hello"}'))
+    assert table.entry.cost == 3
+
+
+async def test_several_budgets_are_held_together_or_not_at_all() -> None:
+    table = Counting(100 * R, p=[answer()])
+    small = Budget(BudgetScope.KEY, "k1", NanoUSD(R - 1))
+    table.who = principal(budgets=(table.budget, small))
+    with pytest.raises(BudgetExceeded, match="of this key"):
+        await ask(table)
+    assert all(purse.held == 0 for purse in table.purses._purses.values())
+
+
+async def test_without_the_database_requests_go_on_within_what_is_leased() -> None:
+    table = Counting(1000 * R, p=[answer(prompt=10, completion=40)])
+    await ask(table)
+    leased = sum(table.rows.leased.values())
+    table.rows.failure = StorageUnavailable("gone")
+    with pytest.raises(StorageUnavailable):
+        for _ in range(10_000):
+            await ask(table)
+    assert leased - 2 * R < table.spent <= leased
+
+
+async def test_an_idle_lease_is_given_back_and_so_is_one_somebody_else_wants() -> None:
+    table = Counting(1000 * R, p=[answer()])
+    await ask(table)
+    table.flush()
+    table.clock.pass_(IDLE_S + 1)
+    await table.purses.tidy()
+    assert sum(table.rows.leased.values()) == 0
+    await ask(table)
+    table.flush()
+    table.rows.asked_back = list(table.rows.leased)
+    await table.purses.give_to_others()
+    assert sum(table.rows.leased.values()) == 0
+
+
+async def test_an_expired_lease_reserves_nothing_until_it_is_taken_anew() -> None:
+    table = Counting(1000 * R, p=[answer()])
+    await ask(table)
+    takes = table.rows.takes
+    table.clock.pass_(3601)
+    await ask(table)
+    assert table.rows.takes == takes + 1
+
+
+async def test_the_journal_has_the_attempt_before_it_is_sent_and_nothing_is_sent_without_it() -> None:
+    table = Counting(1000 * R, alias("a", "p", "q", strategy=Strategy.PRIORITY), p=[status(500)], q=[answer()])
+    await ask(table)
+    assert table.journal.kinds() == ["opened", "ended", "opened"]
+    table.journal.is_full = True
+    before = len(table.transport.calls)
+    with pytest.raises(StorageUnavailable):
+        await ask(table)
+    assert len(table.transport.calls) == before
+
+
+async def test_a_long_stream_leaves_a_checkpoint_a_second() -> None:
+    clock: list[Callable[[float], None]] = []
+
+    class Slow(Scripted):
+        async def chunks(self) -> Any:
+            for piece in self.pieces:
+                clock[0](0.5)
+                yield piece
+
+    script = Slow(pieces=[frame(f"w{i}") for i in range(6)] + [frame(finish="stop"), USAGE_FRAME + DONE])
+    table = Counting(1000 * R, p=[script])
+    clock.append(table.clock.pass_)
+    await ask(table, chat(stream=True, max_tokens=50))
+    tokens = [line[2] for kind, line in table.journal.lines if kind == "progressed"]  # type: ignore[index]  # a tuple
+    assert len(tokens) >= 3 and tokens == sorted(tokens)

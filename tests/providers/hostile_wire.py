@@ -1,0 +1,52 @@
+"""Answers that no server should give, byte for byte."""
+
+from router.providers.http1_parser import MAX_HEAD_BYTES, MAX_HEADERS
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+REFUSED = {
+    "two lengths": OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+    "a list of lengths": OK + b"Content-Length: 2, 2\r\n\r\nhi",
+    "a signed length": OK + b"Content-Length: +2\r\n\r\nhi",
+    "a negative length": OK + b"Content-Length: -2\r\n\r\nhi",
+    "an empty length": OK + b"Content-Length: \r\n\r\nhi",
+    "a length over 64 bits": OK + b"Content-Length: 99999999999999999999\r\n\r\nhi",
+    "length and chunks": OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks and length": OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+    "gzip, chunked": OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked, identity": OK + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "xchunked": OK + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": OK + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
+    "a folded header": OK + b"A: b\r\n c\r\n\r\n",
+    "a space before the colon": OK + b"Content-Length : 2\r\n\r\nhi",
+    "a header without name": OK + b": b\r\n\r\n",
+    "NUL in a header": OK + b"A: b\0c\r\n\r\n",
+    "a control character in a header": OK + b"A: b\x01c\r\n\r\n",
+    "a lone CR in a header": OK + b"A: b\rc\r\n\r\n",
+    "a chunk size that is none": CHUNKED + b"zz\r\n",
+    "a negative chunk size": CHUNKED + b"-2\r\nhi\r\n",
+    "a chunk size over 64 bits": CHUNKED + b"ffffffffffffffffff\r\n",
+    "a chunk longer than its size": CHUNKED + b"2\r\nhiXX\r\n",
+    "a line feed in a chunk extension": CHUNKED + b"2;a\nhi\r\n",
+    "a length in the trailers": CHUNKED + b"0\r\nContent-Length: 5\r\n\r\n",
+    "another protocol": b"220 mail.example ESMTP\r\n",
+    "HTML alone": b"<html>",
+    "HTTP/2": b"HTTP/2 200\r\n\r\n",
+    "a TLS alert": b"\x15\x03\x01\x00\x02\x02\x46",
+    "a switch of protocols": b"HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "a silent switch of protocols": b"HTTP/1.1 101 Switch\r\n\r\n" + OK,
+    "status 99": b"HTTP/1.1 099 Odd\r\n\r\n",
+    "status 600": b"HTTP/1.1 600 Odd\r\nContent-Length: 0\r\n\r\n",
+    "status 1000": b"HTTP/1.1 1000 Odd\r\n\r\n",
+    "too many headers": OK + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    "too many headers in hints": (b"HTTP/1.1 103 Hints\r\n" + b"A: b\r\n" * 50 + b"\r\n") * 3,
+    "too many trailers": CHUNKED + b"0\r\n" + b"A: b\r\n" * (MAX_HEADERS + 1) + b"\r\n",
+    "a long header": OK + b"A: " + b"b" * 9000 + b"\r\n\r\n",
+    "a long header name": OK + b"A" * 9000 + b": b\r\n\r\n",
+    "a long reason": b"HTTP/1.1 200 " + b"K" * 9000 + b"\r\n\r\n",
+    "a long head": OK + (b"A: " + b"b" * 8000 + b"\r\n") * 9 + b"\r\n",
+    "a head without end": OK + b"A" * (MAX_HEAD_BYTES + 1),
+    "hints without end": b"HTTP/1.1 100 Go\r\n\r\n" * 4000,
+}
