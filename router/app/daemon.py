@@ -9,6 +9,7 @@ from pathlib import Path
 import uvloop
 
 from router.app.instruments import Instruments, opened_instruments
+from router.app.limiter import LimiterRefused, Limits, limits_of
 from router.app.money import Money
 from router.app.signals import Stop
 from router.app.stores import open_database
@@ -29,7 +30,6 @@ from router.jobs.lag import LoopLag
 from router.jobs.outbox import Outbox
 from router.jobs.probes import Probe, Probes
 from router.limits.addresses import AddressWindows
-from router.limits.memory import MemoryLimiter
 from router.providers.registry import bind
 from router.providers.transports import Transports
 from router.server.control_socket import ControlRoutes
@@ -75,7 +75,7 @@ async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
             await app.serve(stop)
     except (UnsafeParser, StorageUnavailable, SecretUnavailable) as error:
         raise StartRefused(getattr(error, "hint", "") or str(error)) from error
-    except DatabaseRefused as error:
+    except (DatabaseRefused, LimiterRefused) as error:
         raise StartRefused(str(error), exit_code=2) from error
 
 
@@ -94,7 +94,8 @@ async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitS
         observer=instruments.observer,
         tasks=instruments.tasks,
     )
-    app = App(prepared, reloader, database, instruments, money=money, secret=server_secret(config))
+    limits = limits_of(config.redis, instruments, lambda: money.processes)
+    app = App(prepared, reloader, database, instruments, money=money, limits=limits, secret=server_secret(config))
     stack.push_async_callback(app.close)
     return app
 
@@ -110,6 +111,7 @@ class App:
         instruments: Instruments,
         *,
         money: Money,
+        limits: Limits,
         secret: bytes,
     ) -> None:
         clock, ids, observer = instruments.clock, instruments.ids, instruments.observer
@@ -120,7 +122,7 @@ class App:
         self._instruments = instruments
         self._clock, self._ids = clock, ids
         self._tables = UsageTables(database)
-        self._money = money
+        self._money, self._limits = money, limits
         instruments.alerts.open(derive(secret, Purpose.WEBHOOKS), lambda: self.serving.current.snapshot)
         self._outbox = Outbox(OutboxTable(database), instruments.alerts, clock, ids=ids, observer=observer)
         self._transports = Transports(clock, ids)
@@ -131,9 +133,7 @@ class App:
         reloader.attach(swap=self.swap, rejected=self.reject)
         self._listener: Listener | None = None
         generation = self._generation(snapshot)
-        world = World(
-            clock, ids, MemoryLimiter(clock), money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later
-        )
+        world = World(clock, ids, limits.limiter, money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later)
         self._seals = BootstrapSeals(
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
         )
@@ -148,7 +148,7 @@ class App:
             tasks=self._tasks,
             observer=observer,
             render_metrics=instruments.metrics.render,
-            pingers=(database,),
+            pingers=(database, *limits.pingers),
         )
         self._in_force(snapshot)
 
@@ -259,6 +259,7 @@ class App:
             lambda: self.serving.current.snapshot.health, self._probes, self._health, self._clock, self._instruments.observer
         )
         self._money.start(self._jobs, self._others_seen)
+        self._limits.start(self._jobs)
         self._jobs.spawn(self._outbox.run(), name="outbox")
         self._jobs.spawn(probes.run(), name="probes")
         self._jobs.spawn(LoopLag(self._clock, metrics.observe_loop_lag).run(), name="loop lag")
@@ -329,6 +330,7 @@ class App:
 
     async def close(self) -> None:
         await self._jobs.stop()
+        await self._limits.close()
         await self._tasks.stop()
         await self._outbox.close()
         await self._transports.close()

@@ -23,7 +23,6 @@ TABLE = (
     Row("bootstrap.tenant_budgets", _NO_BUDGET),
     Row("bootstrap.api_keys.*.budget_usd", _NO_BUDGET),
     Row("model_catalog.*.max_request_usd", "no request is refused for its price"),
-    Row("redis.url", "limits are counted by each process for itself"),
     Row("server.workers", "one process serves", ("", "1")),
     Row("journal.path", "there is no journal; finished requests go to the database within a second", ("", "data/journal")),
     Row("journal.max_mb", "there is no journal", ("", "256")),

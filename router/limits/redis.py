@@ -18,9 +18,9 @@ from router.limits.redis_lanes import Lane, Lanes, RedisUnavailable
 from router.limits.redis_member import DEFAULTS, Member, Settings
 from router.limits.redis_share import CountedReservation, LocalShare
 
-NEVER_US = 1 << 62
 STEADY_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+OTHERS_POLL_S = 0.02
 
 
 class Mode(Enum):
@@ -58,7 +58,6 @@ class RedisLimiter:
         self._member = Member(self._share, lambda: ids.new()[-16:], settings)
         self._loop = asyncio.get_running_loop()
         self._mode = Mode.LOCAL
-        self._alone_since_us = 0
         self._outbox: list[Ask] = []
         self._settled: list[Settlement] = []
         self._is_flush_due = self._must_settle = False
@@ -209,17 +208,12 @@ class RedisLimiter:
     def _must_join(self) -> None:
         if self._mode is Mode.SHARED:
             self._mode = Mode.JOINING
-            self._alone_since_us = NEVER_US
             self._alarm.set()
 
     def _degrade(self, reason: str) -> None:
         """From now on this process decides alone; everybody who waits is answered at once."""
-        if self._mode is Mode.SHARED:
-            if self._loop.time() - self._shared_since_s >= STEADY_S:
-                self._retry_s = 0.0
-            self._alone_since_us = NEVER_US
-        if self._alone_since_us == NEVER_US:
-            self._alone_since_us = self._share.now_us()
+        if self._mode is Mode.SHARED and self._loop.time() - self._shared_since_s >= STEADY_S:
+            self._retry_s = 0.0
         self._mode = Mode.LOCAL
         if not self._is_degraded and not self._is_closed:
             self._is_degraded = True
@@ -255,19 +249,33 @@ class RedisLimiter:
         """Raises RedisUnavailable. After a failure nobody waits before the second call: a slow Redis holds nobody up."""
         is_near = self._mode is Mode.JOINING and self._lanes.count > 0
         async with self._lanes.using(await (self._lanes.borrow() if is_near else self._lanes.open())) as lane:
-            has_kept = await self._member.enter(lane)
+            if not await self._member.enter(lane):
+                await self._tell_again(lane)
             self._mode = Mode.JOINING
             await self._quiet.wait()
             for entry in self._settled:
                 # What has ended by now is not in the statement; what ends from now on is sent after it.
                 entry.ended = 0
-            await self._member.state_all(lane, self._alone_since_us if has_kept else 0)
+            await self._member.state_all(lane, everything=False)
         self._mode = Mode.SHARED
         self._shared_since_s = self._touched_at_s = self._loop.time()
         if self._is_degraded:
             self._is_degraded = False
             self._observer.emit(LimiterRestored())
         self._flush()
+
+    async def _tell_again(self, lane: Lane) -> None:
+        """Redis has lost its data. Where there are others, it does not know the whole minute before they have told theirs:
+        until then, but not for long, everybody keeps to his share.
+        """
+        live = self._share.live_processes()
+        if live > 1:
+            self._degrade("it lost its data")
+        await self._member.state_all(lane, everything=True)
+        for _ in range(int(self._settings.others_s / OTHERS_POLL_S)):
+            if live <= 1 or await self._member.count(lane) >= live:
+                break
+            await asyncio.sleep(OTHERS_POLL_S)
 
     async def _beat(self) -> None:
         """Wait for the next heartbeat or an alarm; then show that this process lives."""

@@ -97,7 +97,7 @@ class Lanes:
     """At most `pool_size` lanes. The one used last is used next, so that those not needed fall idle and are closed."""
 
     def __init__(self, url: str, pool_size: int, *, timeout_s: float = OPERATION_TIMEOUT_S) -> None:
-        """Raises ValueError for a URL that the driver cannot read; its text may hold parts of the URL."""
+        """Raises ValueError for a URL that the driver cannot use; its text may hold parts of the URL."""
         self._driver = ConnectionPool.from_url(
             url,
             protocol=2,
@@ -107,6 +107,10 @@ class Lanes:
             socket_timeout=None,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
         )
+        try:
+            self._connection()
+        except (TypeError, RedisError) as error:
+            raise ValueError("an unknown option, or a value that is none") from error
         self._pool_size = pool_size
         self._timeout_s = timeout_s
         self._idle: list[Lane] = []
@@ -114,6 +118,10 @@ class Lanes:
         self._opening = 0
         self._grow_from_s = 0.0
         self._waiting: deque[asyncio.Future[Lane]] = deque()
+
+    def _connection(self) -> Any:
+        """Not connected yet; of the class that the URL's scheme asks for."""
+        return self._driver.connection_class(**self._driver.connection_kwargs)
 
     @property
     def count(self) -> int:
@@ -157,7 +165,7 @@ class Lanes:
     async def open(self) -> Lane:
         """A new lane, taken. Raises RedisUnavailable."""
         self._opening += 1
-        connection: Any = self._driver.connection_class(**self._driver.connection_kwargs)
+        connection = self._connection()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.connect()
@@ -185,7 +193,10 @@ class Lanes:
         self.give(lane)
 
     async def discard(self, lane: Lane) -> None:
+        """Close a lane whose exchange failed."""
         self._all.discard(lane)
+        if not self._all:
+            self._disappoint()
         await lane.close()
 
     async def trim(self) -> None:
@@ -197,13 +208,16 @@ class Lanes:
     async def drop(self) -> None:
         """Close what is idle, forget what is under way (whoever uses it closes it), and tell those who wait."""
         idle, self._idle = self._idle, []
-        waiting, self._waiting = self._waiting, deque()
         self._all.clear()
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_exception(RedisUnavailable("the connections were closed"))
+        self._disappoint()
         for lane in idle:
             await lane.close()
+
+    def _disappoint(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_exception(RedisUnavailable("the connection broke"))
 
 
 def reason_of(error: Exception, otherwise: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from router.limits.redis_batch import Names
-from router.limits.redis_lanes import Lane
+from router.limits.redis_lanes import Lane, RedisUnavailable
 from router.limits.redis_scripts import Scripts
 from router.limits.redis_share import LocalShare
 
@@ -18,12 +18,13 @@ _NAMES_REMEMBERED = 8
 class Settings:
     """Times in seconds. A process that is gone frees its slots `believed_s` after its last heartbeat."""
 
-    heartbeat_s: float = 5.0
+    heartbeat_s: float = 2.0
     believed_s: float = 15.0
     touch_s: float = 30.0
     settle_s: float = 0.003
     first_retry_s: float = 0.1
-    last_retry_s: float = 2.0
+    last_retry_s: float = 1.0
+    others_s: float = 2.5
     names: Names = field(default_factory=Names)
     scripts: Scripts = field(default_factory=Scripts)
 
@@ -46,24 +47,31 @@ class Member:
         self.name = ""
 
     async def enter(self, lane: Lane) -> bool:
-        """Take a name. True if Redis has kept what it was told before."""
+        """Take a name. True unless Redis has lost what this process told it before."""
         if self.name:
             self._before = [*self._before[1 - _NAMES_REMEMBERED :], self.name]
         self.name = self._new_name()
         self._epoch_found = await self._state(lane, [], [])
-        return self._epoch_found == self._epoch
+        return self._epoch in (b"", self._epoch_found)
 
-    async def state_all(self, lane: Lane, since_us: int) -> None:
-        """Say what is in flight, and what was admitted since then: one moment's truth, in as many calls as it takes."""
-        keys: list[str] = []
-        told: list[list[int]] = []
-        for scope, subject, numbers in self._share.statement(since_us):
-            keys.append(self._names.window(scope, subject))
-            told.append(numbers)
-        for at in range(0, len(keys), _SUBJECTS_PER_CALL):
-            await self._state(lane, keys[at : at + _SUBJECTS_PER_CALL], told[at : at + _SUBJECTS_PER_CALL])
+    async def state_all(self, lane: Lane, *, everything: bool) -> None:
+        """Say what is in flight, and what was admitted and not said yet, or `everything`: in as many calls as it takes."""
+        statement = self._share.tell(everything=everything)
+        try:
+            for at in range(0, len(statement.subjects), _SUBJECTS_PER_CALL):
+                part = statement.subjects[at : at + _SUBJECTS_PER_CALL]
+                keys = [self._names.window(scope, subject) for scope, subject, _ in part]
+                if await self._state(lane, keys, [numbers for _, _, numbers in part]) != self._epoch_found:
+                    raise RedisUnavailable("it lost its data")
+        except BaseException:
+            self._share.take_back(statement)
+            raise
         self._epoch = self._epoch_found
         self._before.clear()
+
+    async def count(self, lane: Lane) -> int:
+        """How many processes have entered."""
+        return int(await lane.command("ZCARD", self._names.owners))
 
     async def _state(self, lane: Lane, keys: list[str], told: list[list[int]]) -> bytes:
         argument = msgspec.msgpack.encode((self.name, self._believed_us, self._before, told))

@@ -1,10 +1,12 @@
 """What this process knows without Redis: everything it admitted in the last minute, and its part of each limit."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from router.domain.limits import Allowance, LimitRule, Limits, LimitScope, Refusal
 from router.domain.ports import Clock
 from router.limits.memory import HeldReservation, MemoryLimiter
+from router.limits.window import WINDOW_US
 
 
 class CountedReservation:
@@ -15,61 +17,90 @@ class CountedReservation:
 
     __slots__ = ("_held", "_release", "allowance", "keys", "rules", "second", "tokens")
 
-    def __init__(self, held: HeldReservation, rules: Sequence[LimitRule], keys: Sequence[str], release: "Release") -> None:
-        self.allowance: Allowance = held.allowance
+    def __init__(
+        self, held: Sequence[HeldReservation], rules: Sequence[LimitRule], keys: Sequence[str], release: "Release"
+    ) -> None:
+        self.allowance: Allowance = held[0].allowance
         self.rules, self.keys = rules, keys
         self.tokens = self.second = 0
-        self._held: HeldReservation | None = held
+        self._held = held
         self._release = release
 
     def settle(self, tokens: int) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.settle(tokens)
+        held, self._held = self._held, ()
+        if held:
+            for one in held:
+                one.settle(tokens)
             self._release(self, max(tokens, 0))
 
 
 Release = Callable[[CountedReservation, int], None]
 
 
+@dataclass(slots=True)
+class Statement:
+    """What is told to Redis, a subject each: requests in flight, then age (us), requests and tokens of each second."""
+
+    subjects: list[tuple[LimitScope, str, list[int]]]
+    told: list[tuple[int, MemoryLimiter]]
+
+
 class LocalShare:
     """A MemoryLimiter that is told what Redis admitted for this process, and decides by limit / live processes.
 
     Since it knows what this process has admitted already, the minute in which Redis is lost holds no more than the limit.
+    What it admits itself is kept a second time, until Redis has been told.
     """
 
     def __init__(self, clock: Clock, live_processes: Callable[[], int]) -> None:
-        self._memory = MemoryLimiter(clock)
         self._clock = clock
-        self._live_processes = live_processes
-        self.note = self._memory.note
+        self._memory = MemoryLimiter(clock)
+        self._alone = MemoryLimiter(clock)
+        self._untold: list[tuple[int, MemoryLimiter]] = []
+        self.live_processes = live_processes
         self.in_flight = self._memory.in_flight
 
-    def decide(self, rules: Sequence[LimitRule], tokens: int) -> HeldReservation | Refusal:
-        live = self._live_processes()
-        return self._memory.decide(rules if live <= 1 else [_divided(rule, live) for rule in rules], tokens)
+    def note(self, rules: Sequence[LimitRule], tokens: int) -> tuple[HeldReservation, ...]:
+        """Count what Redis has admitted."""
+        return (self._memory.note(rules, tokens),)
 
-    def now_us(self) -> int:
-        """The time by which `statement` knows seconds as older or newer."""
-        return int(self._clock.monotonic() * 1e6)
+    def decide(self, rules: Sequence[LimitRule], tokens: int) -> tuple[HeldReservation, ...] | Refusal:
+        live = self.live_processes()
+        parts = rules if live <= 1 else [_divided(rule, live) for rule in rules]
+        decision = self._memory.decide(parts, tokens)
+        return decision if isinstance(decision, Refusal) else (decision, self._alone.note(parts, tokens))
 
     def busy(self) -> Iterator[tuple[LimitScope, str]]:
         """Subjects with requests in flight."""
         return ((scope, subject) for scope, subject, window in self._memory.windows() if window.parallel)
 
-    def statement(self, since_us: int) -> Iterator[tuple[LimitScope, str, list[int]]]:
-        """For scripts/restate.lua: requests in flight, then age, requests and tokens of each second since `since_us`."""
-        now_us = self.now_us()
-        for scope, subject, window in self._memory.windows():
-            window.expire(now_us)
-            told = [window.parallel]
-            slot = window.oldest
-            while slot is not None:
-                if slot.last_us >= since_us:
-                    told += (now_us - slot.last_us, slot.requests, slot.tokens)
-                slot = slot.next
-            if told != [0]:
-                yield scope, subject, told
+    def tell(self, *, everything: bool) -> Statement:
+        """This moment's truth: the requests in flight, and what was admitted in the last minute and not told yet, or
+        `everything` that was admitted in it. Counts as told from now on, unless it is taken back.
+        """
+        now_us = self._now_us()
+        told = [(until_us, memory) for until_us, memory in self._untold if until_us > now_us - WINDOW_US]
+        told.append((now_us, self._alone))
+        self._alone, self._untold = MemoryLimiter(self._clock), []
+        subjects = {
+            (scope, subject): [window.parallel] for scope, subject, window in self._memory.windows() if window.parallel
+        }
+        for memory in [self._memory] if everything else [memory for _, memory in told]:
+            for scope, subject, window in memory.windows():
+                window.expire(now_us)
+                slot = window.oldest
+                while slot is not None:
+                    seconds = subjects.setdefault((scope, subject), [0])
+                    seconds += (now_us - slot.last_us, slot.requests, slot.tokens)
+                    slot = slot.next
+        return Statement([(scope, subject, numbers) for (scope, subject), numbers in subjects.items()], told)
+
+    def take_back(self, statement: Statement) -> None:
+        """It was not told after all, or not whole."""
+        self._untold = statement.told
+
+    def _now_us(self) -> int:
+        return int(self._clock.monotonic() * 1e6)
 
 
 def _divided(rule: LimitRule, live: int) -> LimitRule:

@@ -33,7 +33,7 @@ _TAKE_OF_WINDOW = """
     UPDATE budget_periods SET leased_nano = leased_nano + $3
     WHERE budget = $1 AND period = $2 AND $3 <= $4 - (
         SELECT CAST(COALESCE(SUM(w.posted_nano + w.leased_nano), 0) AS BIGINT) FROM budget_periods w
-        WHERE w.budget = $1 AND w.period >= $5 AND w.period <= $2)"""
+        WHERE w.budget = $1 AND w.period >= $5 AND w.period <= $6)"""
 _LEASE = """
     SELECT remaining_nano, taken_nano, returned_nano, taken_at FROM leases
     WHERE instance = $1 AND budget = $2 AND period = $3"""
@@ -144,7 +144,7 @@ class BudgetRows:
         return asked
 
     async def standing(self, budget: Budget, period: Period) -> Standing:
-        return _standing_of(await self._db.one(_STANDING, budget.id, period.window_from or period.key, period.key))
+        return _standing_of(await self._db.one(_STANDING, budget.id, *_window(period)))
 
     async def renewed(self, budget: str, period: str) -> None:
         """Note that the lease goes on. It is for the operator's eyes: expiry returns nothing."""
@@ -170,21 +170,22 @@ class BudgetRows:
         return await despite_conflicts(lambda: self._abandon(instance, ids))
 
     async def _take(self, budget: Budget, period: Period, need: int, processes: int) -> Lease | Standing:
-        row, oldest = (budget.id, period.key), period.window_from or period.key
+        row, window = (budget.id, period.key), _window(period)
         async with self._db.tx() as tx:
             if period.window_from:
-                await self._lock(tx, (budget.id, period.window_from.partition(" ")[0]))
+                await self._lock(tx, (budget.id, _header(period)))
             wanted = await self._lock(tx, row)
             account, lost = await self._account(tx, row, wanted)
-            standing = _standing_of(await tx.one(_STANDING, budget.id, oldest, period.key))
+            standing = _standing_of(await tx.one(_STANDING, budget.id, *window))
             if lost and lost >= need:
                 return Lease(NanoUSD(lost), standing)
             amount = lease_amount(need - lost, budget.limit - standing.posted - standing.leased, processes)
-            update, window = (_TAKE_OF_WINDOW, (oldest,)) if period.window_from else (_TAKE, ())
-            if amount > budget.limit or not await tx.run(update, *row, amount, budget.limit, *window):
-                asked = await tx.run(_WANT, budget.id, oldest, period.key, self._instance)
+            of_window = window if period.window_from else ()
+            update = _TAKE_OF_WINDOW if of_window else _TAKE
+            if amount > budget.limit or not await tx.run(update, *row, amount, budget.limit, *of_window):
+                asked = await tx.run(_WANT, budget.id, *window, self._instance)
                 # Our own asking is nothing for us to answer.
-                account.wanted += asked if oldest == period.key else 0
+                account.wanted += 0 if period.window_from else asked
                 return standing
             await tx.run(_ADD_TO_LEASE, self._instance, *row, amount, account.since, self._clock.now_us())
         return Lease(NanoUSD(lost + amount), Standing(standing.posted, NanoUSD(standing.leased + amount)))
@@ -276,6 +277,18 @@ class BudgetRows:
     async def _end(self, tx: Transaction, instance: str, leases: Iterable[_Name]) -> None:
         await tx.many(_END_LEASE, [(instance, *row) for row in leases])
         await tx.run(_END_INSTANCE, instance)
+
+
+def _header(period: Period) -> str:
+    return period.window_from.partition(" ")[0]
+
+
+def _window(period: Period) -> tuple[str, str]:
+    """The oldest and newest rows that count together with this one.
+
+    Days after it count too: about midnight another process may be in the next day already, whose window this day is part of.
+    """
+    return (period.window_from, f"{_header(period)} 9999-12-31") if period.window_from else (period.key, period.key)
 
 
 def _standing_of(row: Row | None) -> Standing:

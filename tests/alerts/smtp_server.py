@@ -21,7 +21,7 @@ class Mail:
 
 @dataclass
 class MailServer:
-    """`starttls` None: not offered. `refuse` maps the beginning of a command to its answer; `stalls_on` is never answered."""
+    """`starttls` None: not offered. `refuse` maps the beginning of a command to its answer; `stalls_on` gets none."""
 
     starttls: ssl.SSLContext | None = None
     account: tuple[str, str] | None = None

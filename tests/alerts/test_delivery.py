@@ -1,4 +1,4 @@
-"""The whole way: what is raised reaches real receivers through either database, over failures and restarts, and keeps no secret."""
+"""The whole way: what is raised reaches real receivers through either database, over failures and restarts."""
 
 import asyncio
 import ssl
@@ -19,8 +19,7 @@ from router.system import SystemIds
 from tests.alerts.receiver import Receiver, is_authentic, receiver
 from tests.alerts.samples import settings, smtp
 from tests.alerts.smtp_server import MailServer, mail_server
-from tests.gateway.fakes import CollectingObserver
-from tests.gateway.table import snapshot
+from tests.gateway.fakes import CollectingObserver, snapshot
 from tests.providers.certificates import server_tls
 
 Trust = Callable[[], ssl.SSLContext]

@@ -137,7 +137,7 @@ def test_the_same_letter_makes_the_same_message() -> None:
 
 def test_a_line_break_in_an_address_cannot_make_a_header() -> None:
     draft = Draft(Channel.EMAIL, "a@example.com\r\nBcc: b@example.com", "t", "b")
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"linefeed|newline|carriage"):
         message_of(letter(draft=draft), "a@example.com")
 
 

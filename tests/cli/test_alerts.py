@@ -1,4 +1,4 @@
-"""`routerd alerts test`: says who was reached, and the secret each webhook is signed with, and fails when somebody was not."""
+"""`routerd alerts test`: says who was reached and what signs each webhook, and fails when somebody was not."""
 
 import asyncio
 import threading

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from router.domain.errors import StorageUnavailable
-from router.domain.ledger import LedgerEntry
+from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.observations import Failure, LedgerFlushed, LedgerStalled
 from router.jobs.flush import BATCH_DELAY_S, BATCH_ROWS, LedgerFlusher
 from tests.gateway.fakes import CollectingObserver, FakeClock
@@ -35,6 +35,50 @@ class Store:
             raise OverflowError("int too large")
         self.batches.append(len(entries))
         self.rows += [e.id for e in entries if e.id not in self.rows]
+
+
+class MemoryJournal:
+    """Keeps what it is told; gives deferred entries back `at_once` at a time, unless it cannot be read for `unreadable` times."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+        self.let_go: list[str] = []
+        self.put_by: list[LedgerEntry] = []
+        self.is_accepting = True
+        self.unreadable = 0
+        self.at_once = 40
+
+    def opened(self, line: OpenedAttempt) -> None:
+        raise NotImplementedError
+
+    def progressed(self, request: str, attempt: int, output_tokens: int) -> None:
+        raise NotImplementedError
+
+    def ended(self, request: str, attempt: AttemptEntry) -> None:
+        raise NotImplementedError
+
+    def finished(self, entry: LedgerEntry) -> None:
+        self.kept.append(entry.id)
+
+    def flushed(self, entries: Sequence[LedgerEntry]) -> None:
+        self.let_go += [entry.id for entry in entries]
+
+    def accepting(self) -> bool:
+        return self.is_accepting
+
+    @property
+    def deferred(self) -> int:
+        return len(self.put_by)
+
+    def defer(self, entry: LedgerEntry) -> None:
+        self.put_by.append(entry)
+
+    async def reread(self) -> Sequence[LedgerEntry]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise StorageUnavailable("usage cannot be recorded at the moment", hint="the journal cannot be read: EIO")
+        some, self.put_by = self.put_by[: self.at_once], self.put_by[self.at_once :]
+        return some
 
 
 class HangingStore(Store):
@@ -73,9 +117,9 @@ class Desk:
     def __init__(self, store: Store | None = None, *, max_rows: int = 20_000, max_bytes: int = 2**26) -> None:
         self.store = store or Store()
         self.clock, self.observer = FakeClock(), CollectingObserver()
-        self.waits = Waits(self.clock)
+        self.waits, self.journal = Waits(self.clock), MemoryJournal()
         self.flusher = LedgerFlusher(
-            self.store, self.observer, self.clock, wait=self.waits, max_rows=max_rows, max_bytes=max_bytes
+            self.store, self.journal, self.observer, self.clock, wait=self.waits, max_rows=max_rows, max_bytes=max_bytes
         )
 
     def record(self, *numbers: int) -> None:
@@ -121,7 +165,7 @@ async def test_a_full_batch_does_not_wait() -> None:
 
 async def test_a_batch_that_fills_up_while_waiting_ends_the_wait() -> None:
     store, clock = Store(), FakeClock()
-    flusher = LedgerFlusher(store, CollectingObserver(), clock)
+    flusher = LedgerFlusher(store, MemoryJournal(), CollectingObserver(), clock)
     flusher.record(entry(id="0"))
     task = asyncio.get_running_loop().create_task(flusher.run())
     await asyncio.sleep(0)
@@ -148,35 +192,63 @@ async def test_an_outage_keeps_order_and_loses_nothing() -> None:
     assert desk.flusher.accepting()
 
 
-async def test_while_the_store_fails_the_door_closes_at_half_and_those_inside_may_finish() -> None:
-    desk = Desk(max_rows=100)
+async def test_an_entry_is_in_the_journal_before_the_database_and_leaves_it_after() -> None:
+    desk = Desk()
     desk.store.down = 1
-    desk.record(*range(50))
-    assert desk.flusher.accepting()
+    desk.record(1, 2)
+    assert desk.journal.kept == ["1", "2"]
     assert not await desk.flusher.tick()
-    assert not desk.flusher.accepting()
-    desk.record(*range(50, 100))
-    with pytest.raises(StorageUnavailable, match="usage cannot be recorded") as refused:
-        desk.record(100)
-    assert "100 finished requests wait" in refused.value.hint
+    assert desk.journal.let_go == []
     assert await desk.flusher.tick()
-    desk.record(*range(100, 180))
-    assert desk.flusher.accepting(), "a store that works again opens the door to the whole queue"
-    assert desk.store.rows == [str(n) for n in range(100)]
+    assert desk.journal.let_go == ["1", "2"]
 
 
-async def test_the_queue_is_bounded_by_bytes_too() -> None:
-    desk = Desk(max_bytes=100_000)
-    large = entry(metadata="x" * 20_000)
-    desk.flusher.record(large)
-    assert desk.flusher.accepting()
-    desk.flusher.record(large)
-    assert not desk.flusher.accepting()
-    with pytest.raises(StorageUnavailable):
-        desk.flusher.record(large)
+async def test_the_journal_says_whether_requests_are_accepted() -> None:
+    desk = Desk()
+    desk.store.down = 1
+    desk.record(1)
     await desk.flusher.tick()
     assert desk.flusher.accepting()
+    desk.journal.is_accepting = False
+    assert not desk.flusher.accepting()
+
+
+async def test_what_memory_has_no_room_for_stays_in_the_journal_and_is_written_later() -> None:
+    desk = Desk(max_rows=100)
+    desk.store.down = 5
+    desk.record(*range(300))
+    assert (len(desk.flusher._queue), desk.journal.deferred, desk.flusher.waiting) == (100, 200, 300)
+    await desk.run_until(lambda: desk.flusher.waiting == 0)
+    assert sorted(desk.store.rows, key=int) == [str(n) for n in range(300)]
+    assert sorted(desk.journal.let_go, key=int) == [str(n) for n in range(300)]
+    assert desk.observer.of(LedgerStalled)[0].waiting == 300
+    assert not desk.flusher._some.is_set()
+
+
+async def test_memory_is_bounded_by_bytes_too() -> None:
+    desk = Desk(max_bytes=100_000)
+    large = entry(metadata="x" * 20_000)
+    for _ in range(5):
+        desk.flusher.record(large)
+    assert (len(desk.flusher._queue), desk.journal.deferred) == (2, 3)
+    assert await desk.flusher.drain(10) == 0
     assert desk.flusher._bytes == 0
+
+
+async def test_a_journal_that_cannot_be_read_is_tried_again() -> None:
+    desk = Desk(max_rows=10)
+    desk.journal.unreadable = 2
+    desk.record(*range(30))
+    await desk.run_until(lambda: desk.flusher.waiting == 0)
+    assert len(desk.store.rows) == 30
+    assert [stalled.error for stalled in desk.observer.of(LedgerStalled)] == ["the journal cannot be read: EIO"] * 2
+
+
+async def test_draining_counts_what_only_the_journal_has() -> None:
+    desk = Desk(max_rows=10)
+    desk.store.down = 10**6
+    desk.record(*range(30))
+    assert await desk.flusher.drain(1) == 30
 
 
 async def test_a_row_the_database_cannot_hold_is_reported_and_does_not_hold_back_the_others() -> None:
@@ -187,6 +259,7 @@ async def test_a_row_the_database_cannot_hold_is_reported_and_does_not_hold_back
     assert desk.store.rows == ["1", "3"]
     (failure,) = desk.observer.of(Failure)
     assert "ledger entry 2 left out: tenant demo, key k1, cost 1500000 nano-USD" in failure.where
+    assert desk.journal.let_go == ["1", "2", "3"]
 
 
 async def test_an_outage_amid_single_rows_repeats_them_all() -> None:
@@ -201,7 +274,7 @@ async def test_an_outage_amid_single_rows_repeats_them_all() -> None:
                 raise StorageUnavailable("gone")
             await write(entries)
 
-    flusher = LedgerFlusher(Flaky(), desk.observer, desk.clock)
+    flusher = LedgerFlusher(Flaky(), MemoryJournal(), desk.observer, desk.clock)
     for one in numbered(1, 2, 3):
         flusher.record(one)
     assert not await flusher.tick()

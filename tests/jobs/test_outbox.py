@@ -1,4 +1,4 @@
-"""Alerts leave memory for the database, and the database for their receivers: again and again, for a day, never twice at once."""
+"""Alerts leave memory for the database, and the database for their receivers: for a day, never twice at once."""
 
 import asyncio
 from collections.abc import Sequence

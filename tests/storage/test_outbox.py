@@ -70,10 +70,13 @@ async def test_two_processes_that_see_the_same_tell_it_once(db: Database) -> Non
 
 
 async def test_an_alert_is_raised_with_its_cause_or_not_at_all(db: Database) -> None:
-    with pytest.raises(RuntimeError):
+    async def cause(db: Database) -> None:
         async with db.tx() as tx:
             assert await raise_alert(tx, raised(DOWN), HOUR) is None
             raise RuntimeError("what causes it fails")
+
+    with pytest.raises(RuntimeError):
+        await cause(db)
     assert await count(db, "alerts") == 0
     async with db.tx() as tx:
         assert await raise_alert(tx, raised(DOWN), HOUR) is None, "the cool-down did not begin either"
