@@ -125,6 +125,7 @@ class App:
         self._money, self._limits = money, limits
         instruments.alerts.open(derive(secret, Purpose.WEBHOOKS), lambda: self.serving.current.snapshot)
         self._outbox = Outbox(OutboxTable(database), instruments.alerts, clock, ids=ids, observer=observer)
+        money.notify = self._outbox.notify
         self._transports = Transports(clock, ids)
         self._health = Health(clock, observer)
         self._addresses = AddressWindows(clock)

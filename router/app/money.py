@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from router.config.schema import RouterConfig
+from router.domain.alerts import Alert
 from router.domain.errors import StorageUnavailable
 from router.domain.ports import Ids, Observer
-from router.gateway.purses import PostedLedger, Purses
+from router.gateway.purses import Notify, PostedLedger, Purses
 from router.gateway.treasury import Treasury
 from router.jobs.adoption import Adoption
 from router.jobs.flush import LedgerFlusher
@@ -33,7 +34,15 @@ class Money:
         self._rows = BudgetRows(database, instance, clock)
         self._instances = Instances(database, clock)
         self._journal = journal
-        self.purses = Purses(self._rows, clock, tasks, boottime=clock.boottime, processes=lambda: self._leases.processes)
+        self.notify: Notify = _nobody
+        self.purses = Purses(
+            self._rows,
+            clock,
+            tasks,
+            boottime=clock.boottime,
+            processes=lambda: self._leases.processes,
+            notify=lambda alert: self.notify(alert),
+        )
         me = instance, socket.gethostname(), os.getpid()
         self._leases = Leases(self.purses, self._instances, me)
         self.treasury = Treasury(self.purses, journal)
@@ -93,3 +102,7 @@ class Money:
             is_settled = False
         await self._journal.close(is_settled=is_settled)
         return left
+
+
+def _nobody(_alert: Alert) -> None:
+    """Before the outbox is open no request is served that could raise one."""

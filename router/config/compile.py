@@ -176,7 +176,9 @@ def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Pr
         modalities=config.modalities,
         price=own_price or (prices.pop() if len(prices) == 1 else None),
         max_request=config.max_request_usd,
-        budget=None if config.budget_usd is None else Budget(BudgetScope.MODEL, config.alias, config.budget_usd, terms),
+        budget=None
+        if config.budget_usd is None
+        else Budget(BudgetScope.MODEL, config.alias, config.budget_usd, terms, config.alias),
     )
 
 

@@ -16,17 +16,9 @@ class Row(NamedTuple):
 
 
 _FALSE = ("", "false", "no", "off", "0")
-_NO_BUDGET = "no budget is enforced, spending is only recorded"
 
 TABLE = (
-    Row("budgets", _NO_BUDGET),
-    Row("bootstrap.tenant_budgets", _NO_BUDGET),
-    Row("bootstrap.api_keys.*.budget_usd", _NO_BUDGET),
-    Row("model_catalog.*.max_request_usd", "no request is refused for its price"),
     Row("server.workers", "one process serves", ("", "1")),
-    Row("journal.path", "there is no journal; finished requests go to the database within a second", ("", "data/journal")),
-    Row("journal.max_mb", "there is no journal", ("", "256")),
-    Row("journal.durability", "there is no journal", ("", "process")),
     Row("health.mode", "targets are probed by listing models", ("", "models", *_FALSE)),
     Row("bootstrap.admin_users", "the accounts are recorded, but nobody can log in"),
     Row("bootstrap.memberships", "the memberships are recorded, but nobody can log in"),

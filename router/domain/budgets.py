@@ -44,12 +44,15 @@ class BudgetTerms:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`subject` is an id (key, tenant, member) or an alias."""
+    """`subject` is an id (key, tenant, member) or an alias; `name` is what people call it. The tenant is "" for a model's."""
 
     scope: BudgetScope
     subject: str
     limit: NanoUSD
     terms: BudgetTerms = BudgetTerms()
+    name: str = ""
+    tenant_id: str = ""
+    tenant: str = ""
 
     @property
     def id(self) -> str:

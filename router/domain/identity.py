@@ -50,7 +50,7 @@ class ModelSet:
         )
 
     def __contains__(self, alias: str) -> bool:
-        return alias in self.exact or any(alias.startswith(p) for p in self.prefixes)
+        return alias in self.exact or alias.startswith(self.prefixes)
 
 
 EVERY_MODEL = ModelSet.of(["*"])

@@ -1,7 +1,6 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -56,8 +55,7 @@ class Reply(msgspec.Struct):
     attempt: Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(msgspec.Struct, frozen=True):
     """What every attempt of one request works with."""
 
     request: ModelRequest

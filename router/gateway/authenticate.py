@@ -139,10 +139,11 @@ def principal_of(snapshot: Snapshot, key: ApiKey, tenant: Tenant) -> Principal:
 def _budgets(settings: BudgetSettings, key: ApiKey, tenant: Tenant) -> Iterator[Budget]:
     """The key's own, and the tenant's own or the file's default."""
     if key.budget is not None:
-        yield Budget(BudgetScope.KEY, key.id, key.budget, settings.terms)
+        yield Budget(BudgetScope.KEY, key.id, key.budget, settings.terms, key.name, tenant.id, tenant.name)
     limit = settings.default_limit if tenant.budget is None else tenant.budget
     if limit is not None:
-        yield Budget(BudgetScope.TENANT, tenant.id, limit, tenant.budget_terms or settings.terms)
+        terms = tenant.budget_terms or settings.terms
+        yield Budget(BudgetScope.TENANT, tenant.id, limit, terms, tenant.name, tenant.id, tenant.name)
 
 
 def _refusal(presented: str | None) -> InvalidApiKey:

@@ -1,7 +1,8 @@
 """What an attempt can cost at most: a provable bound from the request's bytes, without a tokenizer. Pure."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from router.domain.errors import InvalidRequest, UnsupportedFeature
 from router.domain.requests import Api, ModelRequest
@@ -27,8 +28,7 @@ _HIDDEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """`amount` is what must be set aside. `output_tokens` is the most the answer may hold in all its choices, None where
     the amount was set by hand; `cap` is the output cap to send upstream because the caller gave none."""
 

@@ -8,12 +8,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from router.domain.alerts import Alert, BudgetExhausted, BudgetHolder, BudgetThreshold
 from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
 from router.domain.errors import BudgetExceeded, StorageUnavailable
 from router.domain.ledger import LedgerEntry
 from router.domain.ports import BudgetStore, Clock, LedgerStore, Tasks
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.instants import instant_text
+
+Notify = Callable[[Alert], None]
 
 LEASE_S = 3600.0
 REFUSED_WAIT_S = 0.3
@@ -29,6 +32,7 @@ class Purse:
 
     budget: Budget
     period: Period
+    notify: Notify
     leased: int = 0
     held: int = 0
     standing: Standing = field(default_factory=lambda: Standing(NanoUSD(0), NanoUSD(0)))
@@ -36,6 +40,7 @@ class Purse:
     unflushed: int = 0
     good_until: float = 0.0
     used_at: float = 0.0
+    is_warned: bool = False
     refused_at: float = 0.0
     refused: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -48,6 +53,30 @@ class Purse:
     def spent(self) -> NanoUSD:
         """Spent in this period as far as this process knows: posted, and its own that is not posted yet."""
         return NanoUSD(self.standing.posted + self.spent_since)
+
+    def charge(self, cost: int) -> None:
+        """Count what a request has cost; past the warning threshold, say so once."""
+        self.spent_since += cost
+        self.unflushed += cost
+        limit, spent = self.budget.limit, self.spent
+        if not self.is_warned and spent * 1_000_000 >= limit * self.budget.terms.warning_ppm:
+            self.is_warned = True
+            percent = spent * 100 // limit if limit else 100
+            self.notify(BudgetThreshold(self._holder(), limit, spent, percent, self.period.ends_at))
+
+    def refusal(self) -> BudgetExceeded:
+        """402: which budget, its limit, what is spent, when it resets. Whoever wants alerts is told."""
+        budget, ends = self.budget, self.period.ends_at
+        self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
+        resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
+        return BudgetExceeded(
+            f"the {budget.terms.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
+            f"spent {usd_text(self.spent)} USD; {resets}"
+        )
+
+    def _holder(self) -> BudgetHolder:
+        budget = self.budget
+        return BudgetHolder(budget.scope, budget.subject, budget.name, budget.tenant_id, budget.tenant)
 
     def saw(self, standing: Standing) -> None:
         self.standing = standing
@@ -77,8 +106,7 @@ class Hold:
             purse.held -= self.amount
             purse.leased = max(purse.leased - cost, 0)
         for purse in self.hard + self.soft:
-            purse.spent_since += cost
-            purse.unflushed += cost
+            purse.charge(cost)
 
 
 class Purses:
@@ -89,13 +117,21 @@ class Purses:
     """
 
     def __init__(
-        self, store: BudgetStore, clock: Clock, tasks: Tasks, *, boottime: Callable[[], float], processes: Callable[[], int]
+        self,
+        store: BudgetStore,
+        clock: Clock,
+        tasks: Tasks,
+        *,
+        boottime: Callable[[], float],
+        processes: Callable[[], int],
+        notify: Notify,
     ) -> None:
         self._store = store
         self._clock = clock
         self._tasks = tasks
         self._boottime = boottime
         self._processes = processes
+        self._notify = notify
         self._purses: dict[tuple[str, str], Purse] = {}
 
     async def hold(self, budgets: Sequence[tuple[Budget, Period]], amount: NanoUSD) -> Hold:
@@ -160,7 +196,7 @@ class Purses:
         name = (budget.id, period.key)
         purse = self._purses.get(name)
         if purse is None:
-            purse = self._purses[name] = Purse(budget, period, used_at=self._clock.monotonic())
+            purse = self._purses[name] = Purse(budget, period, self._notify, used_at=self._clock.monotonic())
         elif purse.budget is not budget:
             purse.budget = budget
         return purse
@@ -178,13 +214,13 @@ class Purses:
                 if purse.free >= amount and purse.good_until > now:
                     return
                 if asked_at <= purse.refused_at and amount >= purse.refused:
-                    raise exceeded(purse)
+                    raise purse.refusal()
                 answer = await self._take(purse, max(amount - purse.free, 0), now)
                 if isinstance(answer, Lease):
                     continue
                 if answer.leased <= purse.leased or time() - asked_at >= REFUSED_WAIT_S:
                     purse.refused_at, purse.refused = time(), amount
-                    raise exceeded(purse)
+                    raise purse.refusal()
                 await asyncio.sleep(_REFUSED_STEP_S)
 
     async def _take(self, purse: Purse, need: int, asked_at: float) -> Lease | Standing:
@@ -235,13 +271,3 @@ class PostedLedger:
             for attempt in entry.attempts:
                 for posting in attempt.postings:
                     self._purses.flushed(posting.budget, posting.period, attempt.cost)
-
-
-def exceeded(purse: Purse) -> BudgetExceeded:
-    """402: which budget, its limit, what is spent, when it resets."""
-    budget, ends = purse.budget, purse.period.ends_at
-    resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
-    return BudgetExceeded(
-        f"the {budget.terms.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
-        f"spent {usd_text(purse.spent)} USD; {resets}"
-    )

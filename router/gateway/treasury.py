@@ -1,7 +1,8 @@
 """What must be true before an attempt is sent: the money for it is set aside, and a line on disk says so."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from router.domain.budgets import Budget, BudgetMode, Period
 from router.domain.errors import PriceUnknown
@@ -18,8 +19,7 @@ Budgets = Sequence[tuple[Budget, Period]]
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class Secured:
+class Secured(msgspec.Struct, frozen=True):
     """Money set aside for one attempt, and the bound it was set aside for."""
 
     hold: Hold
@@ -57,8 +57,7 @@ class Treasury:
         return min(purses, key=lambda p: (p.budget.limit - p.spent) / max(p.budget.limit, 1), default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Dossier:
+class Dossier(msgspec.Struct, frozen=True):
     """Who an attempt is made for: what its line in the journal names. `id` is the request's in the ledger."""
 
     id: str

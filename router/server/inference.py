@@ -27,6 +27,7 @@ from router.server.headers import (
     tier_of,
     timeout_of,
 )
+from router.server.live_answer import live_answer
 from router.server.notes import Notes
 from router.server.state import Serving
 from router.server.streaming import EventStream
@@ -63,7 +64,7 @@ class Inference:
                 out = self._headers(request, answer)
                 if answer.frames is None:
                     return whole_answer(request, answer.status, out, answer.body or b"")
-                started = web.StreamResponse(status=answer.status, headers=out)
+                started = live_answer(request, answer.status, out)
                 await started.prepare(request)
                 await self._relay(started, request, answer.frames)
                 return started

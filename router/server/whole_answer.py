@@ -15,6 +15,13 @@ MAX_BODY = 64 * 2**10
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
+def head_of(status: int, headers: Mapping[str, str], framing: str, *, is_kept: bool) -> bytes:
+    """The head of an HTTP/1.1 answer, blank line included. `framing`: the line that says how long the body is."""
+    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    closing = "" if is_kept else "Connection: close\r\n"
+    return f"{_STATUS_LINES[status]}{fields}{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
+
+
 class WholeAnswer(web.StreamResponse):
     """`headers` are complete but for Content-Length and Date; their values hold no line ends."""
 
@@ -39,13 +46,8 @@ class WholeAnswer(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the caller has gone")
-        fields = "".join([f"{name}: {value}\r\n" for name, value in self._fields.items()])
-        closing = "" if self._keep_alive else "Connection: close\r\n"
-        head = (
-            f"{_STATUS_LINES[self.status]}{fields}{closing}Content-Length: {len(self._whole)}\r\n"
-            f"Date: {rfc822_formatted_time()}\r\n\r\n"
-        )
-        transport.write(head.encode() + self._whole)
+        head = head_of(self.status, self._fields, f"Content-Length: {len(self._whole)}\r\n", is_kept=bool(self._keep_alive))
+        transport.write(head + self._whole)
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -64,13 +66,13 @@ def whole_answer(request: web.BaseRequest, status: int, headers: Mapping[str, st
         and len(body) <= MAX_BODY
         and status in _STATUS_LINES
         and (transport is None or transport.get_write_buffer_size() == 0)
-        and not _has_line_ends(headers)
+        and not has_line_ends(headers)
     ):
         return WholeAnswer(status, headers, body)
     return web.Response(status=status, headers=headers, body=body)
 
 
-def _has_line_ends(headers: Mapping[str, str]) -> bool:
+def has_line_ends(headers: Mapping[str, str]) -> bool:
     """aiohttp refuses such a value; here it is looked for."""
     values = "".join(headers.values())
     return "\r" in values or "\n" in values or "\0" in values

@@ -26,7 +26,6 @@ async def abandoned_entry(
     key = await tx.one(_KEY, subject) if scope == BudgetScope.KEY else None
     tenant = await tx.one(_TENANT, subject) if scope == BudgetScope.TENANT else None
     alias = subject if scope == BudgetScope.MODEL else ""
-    usage = Usage(estimated=True)
     attempt = AttemptEntry(
         attempt=1,
         alias=alias,
@@ -37,7 +36,7 @@ async def abandoned_entry(
         outcome=Outcome.RECOVERED,
         started_at=at,
         duration_us=0,
-        usage=usage,
+        usage=Usage(estimated=True),
         cost=remaining,
         reason=f"the lease of {budget} for {period}, abandoned with its process",
         held=remaining,
@@ -60,7 +59,7 @@ async def abandoned_entry(
         started_at=at,
         duration_us=0,
         first_byte_us=None,
-        usage=usage,
+        usage=attempt.usage,
         cost=remaining,
         price_known=True,
         attempts=(attempt,),

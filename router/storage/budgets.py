@@ -35,11 +35,11 @@ _TAKE_OF_WINDOW = """
         SELECT CAST(COALESCE(SUM(w.posted_nano + w.leased_nano), 0) AS BIGINT) FROM budget_periods w
         WHERE w.budget = $1 AND w.period >= $5 AND w.period <= $6)"""
 _LEASE = """
-    SELECT remaining_nano, taken_nano, returned_nano, taken_at FROM leases
+    SELECT remaining_nano, taken_nano, returned_nano FROM leases
     WHERE instance = $1 AND budget = $2 AND period = $3"""
 _ADD_TO_LEASE = """
     INSERT INTO leases (instance, budget, period, remaining_nano, taken_nano, taken_at, renewed_at)
-    VALUES ($1, $2, $3, $4, $4, $5, $6)
+    VALUES ($1, $2, $3, $4, $4, $5, $5)
     ON CONFLICT (instance, budget, period) DO UPDATE SET remaining_nano = leases.remaining_nano + excluded.remaining_nano,
         taken_nano = leases.taken_nano + excluded.taken_nano, renewed_at = excluded.renewed_at"""
 _WANT = """
@@ -74,12 +74,8 @@ _Name = tuple[str, str]  # budget, period
 
 @dataclass(slots=True)
 class _Account:
-    """What a lease of this process should say once every statement of ours has arrived, and the `wanted` already seen.
+    """What a lease of this process should say once every statement of ours has arrived, and the `wanted` already seen."""
 
-    `since` is the lease's taken_at: a lease that was ended and made anew has nothing to do with the account of the old one.
-    """
-
-    since: int
     taken: int
     returned: int
     wanted: int
@@ -187,7 +183,7 @@ class BudgetRows:
                 # Our own asking is nothing for us to answer.
                 account.wanted += 0 if period.window_from else asked
                 return standing
-            await tx.run(_ADD_TO_LEASE, self._instance, *row, amount, account.since, self._clock.now_us())
+            await tx.run(_ADD_TO_LEASE, self._instance, *row, amount, self._clock.now_us())
         return Lease(NanoUSD(lost + amount), Standing(standing.posted, NanoUSD(standing.leased + amount)))
 
     async def _lock(self, tx: Transaction, row: _Name) -> int:
@@ -205,24 +201,17 @@ class BudgetRows:
         While another take of the row is under way, there is no telling whether its answer is lost.
         """
         lease = await tx.one(_LEASE, self._instance, *row)
-        since, taken, returned = (
-            (self._clock.now_us(), 0, 0)
-            if lease is None
-            else (lease["taken_at"], lease["taken_nano"], lease["returned_nano"])
-        )
+        taken, returned = (0, 0) if lease is None else (lease["taken_nano"], lease["returned_nano"])
         account = self._valid(row, lease)
         if account is None:
             self._forget_the_oldest()
-            account = self._accounts[row] = _Account(since, taken, returned, wanted)
+            account = self._accounts[row] = _Account(taken, returned, wanted)
         return account, taken - account.taken if self._taking[row] == 1 else 0
 
     def _valid(self, row: _Name, lease: Row | None) -> _Account | None:
-        """Our account, unless its lease was ended by somebody else; without a lease, only one that has not begun."""
+        """Our account, unless its lease is gone: ended by somebody else, it owes nothing to the one that is made anew."""
         account = self._accounts.get(row)
-        if account is None:
-            return None
-        has_begun = account.taken or account.returned
-        if (lease is None and has_begun) or (lease is not None and lease["taken_at"] != account.since):
+        if account is not None and lease is None and (account.taken or account.returned):
             del self._accounts[row]
             return None
         return account

@@ -239,13 +239,32 @@ async def test_takes_side_by_side_are_told_apart_from_lost_ones(db: Database) ->
     assert sum(answer.amount for answer in answers if isinstance(answer, Lease)) == await remaining(db) == 600
 
 
+async def test_a_take_whose_answer_is_only_slow_is_not_handed_out_twice(db: Database) -> None:
+    class Slow(LosesAnswers):
+        arrived, may_answer = asyncio.Event(), asyncio.Event()
+
+        @asynccontextmanager
+        async def tx(self) -> AsyncIterator[Transaction]:
+            async with self._db.tx() as tx:
+                yield tx
+            if not self.arrived.is_set():
+                self.arrived.set()
+                await self.may_answer.wait()
+
+    slow = Slow(db)
+    store = rows(slow)
+    first = asyncio.create_task(leased(store, 300))
+    await slow.arrived.wait()
+    assert await leased(store, 200) == 200
+    slow.may_answer.set()
+    assert await first == 300
+
+
 async def test_a_lease_that_was_ended_and_made_anew_owes_nothing_for_the_old_one(db: Database) -> None:
-    clock = StillClock()
-    store = BudgetRows(db, "a", clock)
+    store = rows(db)
     await leased(store, 500)
     await store.give_back(TENANT.id, MONTH.key, 400)
     await rows(db, "b").settle_instance("a")
-    clock.now += 1
     await leased(store, 300)
     await store.give_back(TENANT.id, MONTH.key, 50)
     assert await remaining(db) == 250

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from router.config.prices import table_version
+from router.domain.alerts import Alert
 from router.domain.identity import Principal
 from router.domain.ledger import LedgerEntry
 from router.domain.requests import Kind, ModelRequest
@@ -66,6 +67,7 @@ class Table:
     ) -> None:
         self.clock = FakeClock()
         self.processes = 1
+        self.alerts: list[Alert] = []
         self.ids = CountingIds(*draws)
         self.limiter = OpenLimiter()
         self.ledger = ListLedger()
@@ -80,7 +82,12 @@ class Table:
         self.journal = ListJournal()
         self.rows = BudgetTable()
         self.purses = Purses(
-            self.rows, self.clock, self.tasks, boottime=self.clock.monotonic, processes=lambda: self.processes
+            self.rows,
+            self.clock,
+            self.tasks,
+            boottime=self.clock.monotonic,
+            processes=lambda: self.processes,
+            notify=self.alerts.append,
         )
         self.gateway = Gateway(world, self.health, Treasury(self.purses, self.journal), status_of)
 

@@ -134,7 +134,7 @@ async def test_a_process_that_dies_frees_its_slots_and_no_others(redis_url: str)
         kept = await admitted(survivor, key(parallel=3))
         for _ in range(2):
             await admitted(victim, key(parallel=3))
-        await asyncio.sleep(3 * QUICK.believed_s)
+        await asyncio.sleep(2 * QUICK.believed_s)
         assert (await refused(survivor, key(parallel=3))).resource is Resource.PARALLEL
         await victim.die()
         freed = [await _when_free(survivor, key(parallel=3)) for _ in range(2)]

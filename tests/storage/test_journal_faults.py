@@ -157,10 +157,13 @@ async def test_a_journal_that_cannot_begin_begins_later(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], capture_output=True, check=False
+    ).returncode:
         pytest.skip("no file system may be mounted here")
     yield tmp_path
-    subprocess.run(["umount", tmp_path], check=True)
+    # Lazily: a test that failed may have left a file open, and a mount left behind would trouble every later run.
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
 async def test_a_really_full_disk_is_survived(small_disk: Path) -> None:
@@ -251,7 +254,12 @@ asyncio.run(main(Path(sys.argv[1])))
 
 async def test_a_real_limit_on_file_sizes_is_survived(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, timeout=50, cwd=Path.cwd(), check=False
+        [sys.executable, "-c", LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=Path.cwd(),
+        check=False,
     )
     assert ran.returncode == -9, ran.stderr
     bench = Bench(tmp_path)

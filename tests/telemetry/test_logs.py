@@ -14,6 +14,8 @@ from router.domain.observations import (
     Failure,
     LedgerFlushed,
     LedgerStalled,
+    LimiterDegraded,
+    LimiterRestored,
     Notice,
     Observation,
     ProbeFinished,
@@ -130,6 +132,8 @@ OTHERS: list[tuple[Observation, str, str]] = [
     (ConfigRejected(("router.yaml:3:1: server.listen: expected host:port",)), "error", "config_rejected"),
     (LedgerFlushed(3, 0, 100), "debug", "ledger_flushed"),
     (LedgerStalled(3, "disk full"), "warning", "ledger_stalled"),
+    (LimiterDegraded("no answer in time"), "warning", "limiter_degraded"),
+    (LimiterRestored(), "info", "limiter_restored"),
     (Failure("req-1", "settle", "Traceback ..."), "error", "failure"),
     (Notice("info", "started", "listening", (("address", "127.0.0.1:8080"),)), "info", "started"),
 ]

@@ -16,6 +16,8 @@ from router.domain.observations import (
     Failure,
     LedgerFlushed,
     LedgerStalled,
+    LimiterDegraded,
+    LimiterRestored,
     Notice,
     ProbeFinished,
     RequestFinished,
@@ -199,6 +201,16 @@ def test_the_ledger_the_loop_and_our_own_errors_are_visible(metrics: Metrics) ->
     assert value(metrics, "routerd_ledger_flush_seconds_bucket", le="0.05") == 1
     assert value(metrics, "routerd_event_loop_lag_seconds_sum") == pytest.approx(0.02)
     assert value(metrics, "routerd_internal_failures_total") == 1
+
+
+def test_limits_without_redis_are_visible_while_they_last_and_counted_after(metrics: Metrics) -> None:
+    assert value(metrics, "routerd_limiter_degraded") == 0
+    for _ in range(2):
+        metrics.emit(LimiterDegraded("no answer in time"))
+        assert value(metrics, "routerd_limiter_degraded") == 1
+        metrics.emit(LimiterRestored())
+    assert value(metrics, "routerd_limiter_degraded") == 0
+    assert value(metrics, "routerd_limiter_degradations_total") == 2
 
 
 def test_watched_values_are_asked_for_at_each_scrape(metrics: Metrics) -> None:

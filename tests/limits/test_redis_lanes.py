@@ -1,0 +1,62 @@
+"""Connections to Redis: what cannot be used is said at once, and nobody waits for a lane that will not come."""
+
+import asyncio
+
+import pytest
+
+from router.limits.redis_lanes import Lanes, RedisUnavailable
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h:no-port/0",
+        "redis://h:6379/0?socket_timeout=soon",
+        "redis://h:6379/0?nonsense=1",
+        "rediss://h:6379/0?ssl_cert_reqs=perhaps",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_before_anything_is_connected(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Lanes(url, 1)
+
+
+async def test_a_lane_that_is_given_back_goes_to_whoever_waits(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 1)
+    lane = await lanes.open()
+    assert lanes.take() is None
+    assert not lanes.may_grow
+    waiting = asyncio.create_task(lanes.borrow())
+    given_up = asyncio.create_task(lanes.borrow())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    lanes.give(lane)
+    assert await waiting is lane
+    lanes.give(lane)
+    assert await lane.command("PING") == b"PONG"
+    assert lanes.take() is lane
+    await lanes.discard(lane)
+
+
+async def test_when_the_last_lane_breaks_those_who_wait_are_told(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 1)
+    lane = await lanes.open()
+    waiting = asyncio.create_task(lanes.borrow())
+    await asyncio.sleep(0)
+    await lanes.discard(lane)
+    with pytest.raises(RedisUnavailable):
+        await waiting
+
+
+async def test_a_server_that_is_not_there_is_told_in_words_without_its_address() -> None:
+    with pytest.raises(RedisUnavailable) as caught:
+        await Lanes("redis://:secret-word@127.0.0.1:1/0", 1).open()
+    assert caught.value.reason == "cannot connect"
+
+
+async def test_an_answer_that_is_an_error_names_the_kind_alone(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 1)
+    lane = await lanes.open()
+    with pytest.raises(RedisUnavailable, match=r"^it refuses: ResponseError unknown$"):
+        await lane.command("NONSENSE", "secret-word")
+    await lanes.discard(lane)

@@ -1,0 +1,185 @@
+"""Hard budgets on the wire: many at once spend no more than there is, on one daemon and on two; a lowered limit holds at once."""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+import pytest
+
+from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, chat, settings, sse
+from tests.process.money_load import Load, audited, books, settled
+
+pytestmark = pytest.mark.process
+
+AT_ONCE = 200
+TOKENS = 200
+NANO = 10**9
+# An answer costs far more than its question, so what a request holds is nearly what it costs.
+PRICE = {"input": 0.1, "output": 100}
+COST = TOKENS * 100_000
+HELD = COST + 100_000
+BUDGET = 10 * HELD
+CONSUMERS = [f"consumer{number}" for number in range(50)]
+
+
+def money(url: str, sim: Simulator, consumers: Sequence[str], limit: int = BUDGET) -> Entry:
+    """A tenant with a key and a budget for each of `consumers`."""
+    secret = KEY.partition(".")[2]
+    bootstrap = {
+        "tenants": [{"name": name} for name in consumers],
+        "api_keys": [{"tenant": name, "name": name, "prefix": name, "secret": secret} for name in consumers],
+        "tenant_budgets": [{"tenant": name, "budget_usd": limit / NANO} for name in consumers],
+    }
+    server = {"secret": "0123456789abcdef" * 2}
+    catalog = {"m": {"targets": ["sim"], "price": PRICE}}
+    return settings({"sim": sim.provider}, catalog, database={"url": url}, server=server) | {"bootstrap": bootstrap}
+
+
+def key_of(consumer: str) -> str:
+    return f"sk-{consumer}.{KEY.partition('.')[2]}"
+
+
+def question(case: str, **fields: object) -> Entry:
+    return chat("m", f"output_tokens={TOKENS};tokens_per_second=400", case=case, max_tokens=TOKENS, **fields)
+
+
+async def ask_at_once(load: Load, urls: Sequence[str]) -> int:
+    """Everybody asks at once, half of them for streams; how many were answered. The others were refused as they should."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        asked = []
+        for number in range(AT_ONCE):
+            case = f"{load.key}-{number}"
+            asked.append(load.ask(http, case, question(case, stream=number % 4 < 2), urls[number % len(urls)]))
+        answers = await asyncio.gather(*asked)
+    assert set(answers) <= {(200, ""), (402, "budget_exceeded")}, load.statuses
+    return answers.count((200, ""))
+
+
+async def spend_the_rest(load: Load, urls: Sequence[str]) -> None:
+    """Ask one after the other until every daemon has refused."""
+    async with aiohttp.ClientSession() as http:
+        for url in urls:
+            for number in range(30):
+                case = f"{load.key}-rest-{number}"
+                answer = await load.ask(http, case, question(case), url)
+                if answer[0] == 402:
+                    break
+            assert answer == (402, "budget_exceeded")
+
+
+async def test_200_at_once_spend_no_more_than_a_budget_for_10(folder: Workplace) -> None:
+    url, (consumer, *_) = f"sqlite:///{folder.path}/data/router.db", CONSUMERS
+    with Simulator(folder) as sim:
+        config = money("sqlite:///data/router.db", sim, [consumer])
+        with Daemon(folder, config) as routerd:
+            load = Load(routerd.url, key_of(consumer))
+            admitted = await ask_at_once(load, [routerd.url])
+            assert admitted in {9, 10}
+            told = load.messages["budget_exceeded"]
+            assert all(word in told for word in ("tenant", "calendar_month", "limit 0.2", "spent 0", "resets at 20")), told
+            await spend_the_rest(load, [routerd.url])
+            async with routerd.client(key_of(consumer)) as http:
+                refused = await http.post("/v1/chat/completions", json=question("last"))
+                assert (refused.status, (await refused.json())["error"]["type"]) == (402, "budget_error")
+            asked = load.statuses[200, ""]
+            assert len(sim.log(event="received")) == asked
+            found = await settled(url, lambda now: len(now.requests) == asked, 5, "the ledger")
+            _is_kept(found.posted("tenant:"))
+            assert found.posted("tenant:") == found.cost
+            assert (await audited(routerd))["holds"] is True
+        last = await books(url)
+        assert (last.leased, last.leases) == (0, [])
+    print(f"\n{admitted} of {AT_ONCE} at once admitted, {BUDGET - last.cost} nano-USD of {BUDGET} left")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seeds", [5, pytest.param(50, marks=pytest.mark.torture)])
+async def test_200_at_once_on_two_daemons_share_a_budget_for_10(folder: Workplace, postgres_url: str, seeds: int) -> None:
+    consumers, admitted = CONSUMERS[:seeds], []
+    with Simulator(folder) as sim:
+        config = money(postgres_url, sim, consumers)
+        with Daemon(folder, config, name="one") as one, Daemon(folder, config, name="two") as two:
+            urls = [one.url, two.url]
+            for daemon in (one, two):
+                await _is_told_what_to_add(daemon)
+            for consumer in consumers:
+                load = Load(one.url, key_of(consumer))
+                admitted.append(await ask_at_once(load, urls))
+                await spend_the_rest(load, urls)
+            asked = len(sim.log(event="received"))
+            found = await settled(postgres_url, lambda now: len(now.requests) == asked, 10, "the ledger")
+            assert (await audited(one))["holds"] is True
+        last = await books(postgres_url)
+    spent = sorted(int(row["posted_nano"]) for row in found.budgets)
+    assert len(spent) == seeds
+    for each in spent:
+        _is_kept(each)
+    assert (last.leased, last.leases) == (0, [])
+    left = (BUDGET - spent[-1], BUDGET - spent[0])
+    print(f"\n{seeds} seeds: {min(admitted)} to {max(admitted)} admitted at once, {left[0]} to {left[1]} of {BUDGET} left")
+
+
+async def test_a_reload_that_lowers_a_budget_below_what_is_spent_refuses_the_next_request(folder: Workplace) -> None:
+    url, (consumer, *_) = f"sqlite:///{folder.path}/data/router.db", CONSUMERS
+    with Simulator(folder) as sim:
+        config = money("sqlite:///data/router.db", sim, [consumer], limit=1000 * HELD)
+        with Daemon(folder, config) as routerd, Simulator(folder, "idle"):
+            load = Load(routerd.url, key_of(consumer))
+            async with aiohttp.ClientSession() as http:
+                for number in range(3):
+                    assert await load.ask(http, f"before-{number}", question(f"before-{number}")) == (200, "")
+                before = await settled(url, lambda now: len(now.requests) == 3, 5, "the ledger")
+                await routerd.reload(money("sqlite:///data/router.db", sim, [consumer], limit=2 * HELD))
+                await asyncio.sleep(1)
+                assert await load.ask(http, "after", question("after")) == (402, "budget_exceeded")
+                after = await books(url)
+                assert after.posted("tenant:") == before.posted("tenant:") == before.cost
+                await routerd.reload(config)
+                await asyncio.sleep(1)
+                assert await load.ask(http, "again", question("again")) == (200, "")
+            assert (await audited(routerd))["holds"] is True
+
+
+async def test_a_stream_whose_provider_ignores_its_cap_ends_one_event_past_its_hold(folder: Workplace) -> None:
+    with Simulator(folder) as sim:
+        config = money("sqlite:///data/router.db", sim, CONSUMERS[:1], limit=1000 * HELD)
+        with Daemon(folder, config) as routerd:
+            async with routerd.client(key_of(CONSUMERS[0])) as http:
+                order = "ignore_cap;output_tokens=300;tokens_per_second=200"
+                body = chat("m", order, case="over", max_tokens=20, stream=True)
+                answer = await http.post("/v1/chat/completions", json=body, headers={"X-Request-Id": "over"})
+                events = await sse(answer)
+                unpaced = chat("m", "ignore_cap;output_tokens=300;tokens_per_second=0", case="burst", max_tokens=20, stream=True)
+                answer = await http.post("/v1/chat/completions", json=unpaced, headers={"X-Request-Id": "burst"})
+                burst = await sse(answer)
+            for told in (events, burst):
+                assert '"code":"budget_exceeded"' in told[-1], told[-1]
+                assert "data: [DONE]" not in told
+            assert sum('"content":"' in event for event in events) == 21
+            end = await sim.logged("cancelled", 1.0, case="over")
+            assert end["tokens_sent"] < 40
+            entry = await routerd.entry("over")
+            (attempt,) = entry["tries"]
+            assert (attempt["outcome"], entry["code"]) == ("overrun", "budget_exceeded")
+            assert attempt["cost_nano"] > attempt["held_nano"] > 0
+            await routerd.entry("burst")
+            report = await audited(routerd)
+            assert report["holds"] is True
+            assert entry["id"] in {overrun["request"] for overrun in report["overruns"]}
+
+
+def _is_kept(spent: int) -> None:
+    assert spent <= BUDGET, f"overshot by {spent - BUDGET}"
+    assert BUDGET - spent < max(HELD, BUDGET // 20)
+
+
+async def _is_told_what_to_add(daemon: Daemon) -> None:
+    """Without Redis two processes keep no rate limit together: both say so, and serve."""
+    for _ in range(100):
+        async with daemon.client(None) as http, http.get("/readyz") as ready:
+            said = await ready.json()
+            if ready.status == 503:
+                assert any("redis.url" in reason for reason in said["reasons"]), said
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"ready beside another process without Redis: {said}")
