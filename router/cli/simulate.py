@@ -10,7 +10,7 @@ import msgspec
 import yaml
 
 from router.cli.complaint import Complaint, WrongInput
-from router.providers.simulated_options import FaultKind, SimulateOptions, parse_fault, parse_options
+from router.providers.simulated.options import FaultKind, SimulateOptions, parse_fault, parse_options
 from router.server.simulate import EventLog, SimulateServer
 from router.system import SystemClock
 

@@ -47,6 +47,11 @@ class KeyStore(Protocol):
 
 
 class Ledger(Protocol):
+    @property
+    def fault(self) -> str:
+        """Why nothing can be recorded now, for the operator; "" while it can."""
+        ...
+
     def accepting(self) -> bool:
         """Whether `record` would keep an entry now: asked before a request is sent to any provider."""
         ...
@@ -118,6 +123,11 @@ class Journal(Protocol):
 
 class LedgerJournal(Journal, Protocol):
     """A journal as the ledger's queue sees it: also the place for what does not fit into memory."""
+
+    @property
+    def fault(self) -> str:
+        """Why nothing new is accepted, "" while all is well."""
+        ...
 
     @property
     def deferred(self) -> int:

@@ -36,7 +36,7 @@ async def admit(limiter: Limiter, ledger: Ledger, principal: Principal, alias: A
     """Hold what the request may use. Raises OverLimit, or StorageUnavailable while nothing can be recorded."""
     if not ledger.accepting():
         raise StorageUnavailable(
-            "usage cannot be recorded at the moment; no request is sent that could not be accounted for"
+            "usage cannot be recorded at the moment; no request is sent that could not be accounted for", hint=ledger.fault
         )
     rules = principal.rules
     if not alias.limits.is_empty:

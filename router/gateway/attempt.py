@@ -159,34 +159,38 @@ class OpenAttempt:
         provider, request = self._provider, self._request
         stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
         self._stream = stream
+        watch = self._watch(stream)
         chunks = answer.chunks()
         async for chunk in chunks:
             whole = self._splitter.feed(chunk)
             if whole:
-                return self._frames(stream, chunks, stream.feed(whole))
+                return self._frames(stream, chunks, watch, watch.relayed(whole))
         rest = self._splitter.end()
-        first = stream.feed(rest) if rest else b""
+        first = watch.relayed(rest) if rest else b""
         if not (stream.finished or stream.failed):
             raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no whole event")
-        return self._frames(stream, chunks, first)
+        return self._frames(stream, chunks, watch, first)
 
-    async def _frames(self, stream: StreamMeter, chunks: AsyncIterator[bytes], first: bytes) -> AsyncIterator[bytes]:
-        feed, meter, watch = self._splitter.feed, stream.feed, self._watch(stream)
+    async def _frames(
+        self, stream: StreamMeter, chunks: AsyncIterator[bytes], watch: Watch, first: bytes
+    ) -> AsyncIterator[bytes]:
+        feed, relayed = self._splitter.feed, watch.relayed
         if first:
             yield first
-            watch.has_overrun(first, self._bench.dossier.id)
         try:
+            if watch.has_overrun:
+                raise self._overrun()
             async for chunk in chunks:
                 whole = feed(chunk)
-                if whole and (out := meter(whole)):
+                if whole and (out := relayed(whole)):
                     yield out
-                    if watch.has_overrun(whole, self._bench.dossier.id):
-                        raise self._broken(Outcome.OVERRUN, "the answer has passed what its budget could hold")
+                    if watch.has_overrun:
+                        raise self._overrun()
         except TransportFailure as failure:
             outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
             raise self._broken(outcome, failure.kind.value) from None
         rest = self._splitter.end()
-        last = meter(rest) if rest else b""
+        last = relayed(rest) if rest else b""
         # A frame without its blank line is relayed only as the end: nothing could follow it and still be read.
         if last and (stream.finished or stream.failed):
             yield last
@@ -200,7 +204,8 @@ class OpenAttempt:
             raise self._broken(Outcome.TRUNCATED, "the stream stopped before its end")
 
     def _watch(self, stream: StreamMeter) -> Watch:
-        return Watch(self._meter, self._bench.journal, self.record, stream, self._secured)
+        bench = self._bench
+        return Watch(self._meter, bench.journal, self.record, stream, request=bench.dossier.id, secured=self._secured)
 
     # -- endings ----------------------------------------------------------------------------------------------
 
@@ -223,6 +228,9 @@ class OpenAttempt:
         if outcome is Outcome.TRUNCATED:
             return UpstreamTruncated(message)
         return InvalidUpstreamResponse(message) if outcome is Outcome.INVALID_RESPONSE else UpstreamError(message)
+
+    def _overrun(self) -> GatewayError:
+        return self._broken(Outcome.OVERRUN, "the answer has passed what its budget could hold")
 
     def _lost(self, failure: TransportFailure) -> Failed:
         """No answer: free if the provider cannot have seen the request, else charged its estimate."""

@@ -19,6 +19,9 @@ from router.gateway.instants import instant_text
 Notify = Callable[[Alert], None]
 
 LEASE_S = 3600.0
+LAPSED = 0.0
+"""A purse is only good until then when its limit was lowered: what is free goes back, and the new limit is asked."""
+
 REFUSED_WAIT_S = 0.3
 _REFUSED_STEP_S = 0.05
 IDLE_S = 10.0
@@ -198,6 +201,8 @@ class Purses:
         if purse is None:
             purse = self._purses[name] = Purse(budget, period, self._notify, used_at=self._clock.monotonic())
         elif purse.budget is not budget:
+            if budget.limit < purse.budget.limit:
+                purse.good_until = LAPSED
             purse.budget = budget
         return purse
 
@@ -213,6 +218,8 @@ class Purses:
                 now = self._boottime()
                 if purse.free >= amount and purse.good_until > now:
                     return
+                if purse.good_until == LAPSED:
+                    await self._give_back(purse)
                 if asked_at <= purse.refused_at and amount >= purse.refused:
                     raise purse.refusal()
                 answer = await self._take(purse, max(amount - purse.free, 0), now)

@@ -4,32 +4,51 @@ from router.domain.ports import Journal
 from router.gateway.meter import Attempt, Meter
 from router.gateway.treasury import Secured
 from router.providers.dialect import StreamMeter
+from router.providers.sse import blocks
 
 CHECKPOINT_S = 1.0
 
 
 class Watch:
-    """Asked after each block of frames; costs a clock reading, and a count of events where money is held."""
+    """Every block of frames passes it; costs a clock reading, and a count of events where money is held.
+
+    `has_overrun`: the stream has produced more than its hold covers.
+    """
 
     def __init__(
-        self, meter: Meter, journal: Journal, attempt: Attempt, stream: StreamMeter, secured: Secured | None
+        self, meter: Meter, journal: Journal, attempt: Attempt, stream: StreamMeter, *, request: str, secured: Secured | None
     ) -> None:
         self._clock = meter.clock
         self._journal = journal
         self._attempt = attempt
         self._stream = stream
+        self._request = request
         self._allowed = None if secured is None else secured.bound.output_tokens
         self._events = 0
         self._looked_at = self._clock.monotonic()
+        self.has_overrun = False
 
-    def has_overrun(self, block: bytes, request: str) -> bool:
-        """Whether the stream has produced more than its hold covers. An event is a token at least, so events are counted
-        first, cheaply, and only past the bound is it asked how many of them held something."""
+    def relayed(self, block: bytes) -> bytes:
+        """Meter whole frames. What the caller gets of them: nothing behind the one event that passes the hold."""
+        relayed = self._metered(block)
         now = self._clock.monotonic()
         if now - self._looked_at >= CHECKPOINT_S:
             self._looked_at = now
-            self._journal.progressed(request, self._attempt.number, self._stream.estimated_output_tokens())
+            self._journal.progressed(self._request, self._attempt.number, self._stream.estimated_output_tokens())
+        return relayed
+
+    def _metered(self, block: bytes) -> bytes:
+        """An event is a token at least, so events are counted first, cheaply; only past the bound is it asked of each frame
+        whether it held something."""
         if self._allowed is None:
-            return False
+            return self._stream.feed(block)
         self._events += block.count(b"data:")
-        return self._events > self._allowed and self._stream.frames > self._allowed
+        if self._events <= self._allowed:
+            return self._stream.feed(block)
+        kept = []
+        for frame in blocks(block):
+            out = self._stream.feed(frame)
+            if not self.has_overrun:
+                kept.append(out)
+                self.has_overrun = self._stream.frames > self._allowed
+        return b"".join(kept)

@@ -75,6 +75,10 @@ class LedgerFlusher:
         """Entries recorded and not yet in the store, in memory or in the journal alone."""
         return len(self._queue) + self._journal.deferred
 
+    @property
+    def fault(self) -> str:
+        return self._journal.fault
+
     def accepting(self) -> bool:
         return self._journal.accepting()
 

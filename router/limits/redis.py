@@ -127,19 +127,16 @@ class RedisLimiter:
     def _flush(self) -> None:
         """Send what waits, as far as there are lanes; a lane that falls free takes all that has gathered by then."""
         self._is_flush_due = False
+        self._outbox = [ask for ask in self._outbox if not ask.answer.done()]
         while self._mode is Mode.SHARED and (self._outbox or (self._settled and self._must_settle)):
             lane = self._lanes.take()
             if lane is None:
                 if self._lanes.may_grow:
                     self._tasks.spawn(self._grow(), name="a connection to Redis")
                 return
-            asks = [ask for ask in self._outbox[:MAX_ASKS] if not ask.answer.done()]
-            batch = Batch(asks, self._settled[:MAX_SETTLEMENTS])
+            batch = Batch(self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS])
             del self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS]
             self._must_settle = self._must_settle and bool(self._settled)
-            if not asks and not batch.settled:
-                self._lanes.give(lane)
-                continue
             self._under_way += 1
             self._quiet.clear()
             self._tasks.spawn(self._exchange(lane, batch), name="limits in Redis")
@@ -157,11 +154,11 @@ class RedisLimiter:
             if not isinstance(error, RedisUnavailable | ValueError):
                 raise
         else:
-            self._lanes.give(lane)
             if verdicts is None:
                 self._send_again(batch)
             else:
                 self._answer(batch.asks, verdicts)
+            await self._lanes.give(lane)
         finally:
             self._under_way -= 1
             if not self._under_way:
@@ -200,7 +197,7 @@ class RedisLimiter:
             if not self._lanes.count:
                 self._degrade(error.reason)
             return
-        self._lanes.give(lane)
+        await self._lanes.give(lane)
         self._flush()
 
     # -- losing and finding Redis -----------------------------------------------------------------------------
@@ -311,7 +308,7 @@ class RedisLimiter:
         self._degrade("closed")
         if self._settle_timer is not None:
             self._settle_timer.cancel()
-        await self._lanes.drop()
+        await self._lanes.close()
 
     async def _leave(self) -> None:
         while self._mode is Mode.SHARED and (self._outbox or self._settled or self._under_way):

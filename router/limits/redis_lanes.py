@@ -115,6 +115,7 @@ class Lanes:
         self._timeout_s = timeout_s
         self._idle: list[Lane] = []
         self._all: set[Lane] = set()
+        self._is_closed = False
         self._opening = 0
         self._grow_from_s = 0.0
         self._waiting: deque[asyncio.Future[Lane]] = deque()
@@ -147,12 +148,13 @@ class Lanes:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                self.give(waiter.result())
+                await self.give(waiter.result())
             raise
 
-    def give(self, lane: Lane) -> None:
-        """Put back a lane whose exchange went well."""
+    async def give(self, lane: Lane) -> None:
+        """Put back a lane whose exchange went well; one that was dropped meanwhile is closed."""
         if lane not in self._all:
+            await lane.close()
             return
         while self._waiting:
             waiter = self._waiting.popleft()
@@ -179,6 +181,9 @@ class Lanes:
         finally:
             self._opening -= 1
         lane = Lane(connection, self._timeout_s)
+        if self._is_closed:
+            await lane.close()
+            raise RedisUnavailable("closed")
         self._all.add(lane)
         return lane
 
@@ -190,7 +195,7 @@ class Lanes:
         except BaseException:
             await self.discard(lane)
             raise
-        self.give(lane)
+        await self.give(lane)
 
     async def discard(self, lane: Lane) -> None:
         """Close a lane whose exchange failed."""
@@ -206,12 +211,17 @@ class Lanes:
             await self.discard(self._idle.pop(0))
 
     async def drop(self) -> None:
-        """Close what is idle, forget what is under way (whoever uses it closes it), and tell those who wait."""
+        """Close what is idle, disown what is under way, which is closed when it is given back, and tell those who wait."""
         idle, self._idle = self._idle, []
         self._all.clear()
         self._disappoint()
         for lane in idle:
             await lane.close()
+
+    async def close(self) -> None:
+        """Drop everything, also what is only just being opened."""
+        self._is_closed = True
+        await self.drop()
 
     def _disappoint(self) -> None:
         waiting, self._waiting = self._waiting, deque()

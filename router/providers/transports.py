@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from router.domain.ports import Clock, Ids, Transport
 from router.domain.routes import ProviderSpec
-from router.providers.lean_transport import LeanTransport
-from router.providers.simulated_options import parse_options
-from router.providers.simulated_transport import SimulatedTransport
+from router.providers.http1.transport import Http1Transport
+from router.providers.simulated.options import parse_options
+from router.providers.simulated.transport import SimulatedTransport
 
 
 class Transports:
@@ -15,7 +15,7 @@ class Transports:
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
         self._ids = ids
-        self._network = LeanTransport()
+        self._network = Http1Transport()
         self._simulated: dict[str, tuple[ProviderSpec, SimulatedTransport]] = {}
 
     def of(self, spec: ProviderSpec) -> Transport:

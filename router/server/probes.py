@@ -37,8 +37,9 @@ class Probing:
         """Can serve: 503 with the reasons while it cannot; `notes` are worth knowing but no reason to be taken out."""
         serving = self._serving
         reasons = sorted(serving.reasons)
-        if not serving.gateway.world.ledger.accepting():
-            reasons.append("storage: usage cannot be recorded")
+        ledger = serving.gateway.world.ledger
+        if not ledger.accepting():
+            reasons.append(f"storage: usage cannot be recorded: {ledger.fault}")
         body = {"status": "ready" if not reasons else "not_ready", "reasons": reasons, "notes": dict(serving.notes)}
         return _json(503 if reasons else 200, body)
 

@@ -12,10 +12,10 @@ import msgspec
 from aiohttp import web
 
 from router.domain.ports import Clock
-from router.providers.simulated import Received, Simulator
-from router.providers.simulated_exchange import Ending, Exchange, next_burst
-from router.providers.simulated_options import SimulateOptions
-from router.providers.simulated_transport import head_of
+from router.providers.simulated.exchange import Ending, Exchange, next_burst
+from router.providers.simulated.options import SimulateOptions
+from router.providers.simulated.provider import Received, Simulator
+from router.providers.simulated.transport import head_of
 
 _BODY_LIMIT = 64 * 2**20
 _KEEP_ALIVE_S = 75.0

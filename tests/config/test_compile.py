@@ -13,7 +13,7 @@ from router.domain.limits import Limits
 from router.domain.requests import Api
 from router.domain.routes import FallbackReason, Timeouts
 from router.domain.usage import Price
-from router.providers.simulated_options import FaultKind, SimulateOptions, parse_options
+from router.providers.simulated.options import FaultKind, SimulateOptions, parse_options
 from tests.config.samples import MINIMAL, SECRETS, WHOLE, catalog, loaded
 
 

@@ -10,7 +10,7 @@ from router.cli.main import COMMANDS
 from router.domain.errors import AttemptNote
 from router.domain.ledger import Outcome
 from router.domain.upstream import FailureKind
-from router.providers.simulated_options import FaultKind, SimulateOptions
+from router.providers.simulated.options import FaultKind, SimulateOptions
 from router.server.errors import STATUSES
 from router.server.routes import REFUSED_BY_NAME, RouteTable, build_table
 from router.server.state import Serving
@@ -82,7 +82,8 @@ def metrics_of_the_daemon() -> dict[str, tuple[str, frozenset[str]]]:
     for family in Metrics(SystemClock(), VERSION).collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = family.type, frozenset(cast(Any, family)._labelnames)
-    watched = re.findall(r'\.watch\(\s*"(routerd_\w+)"', (ROOT / "router/app.py").read_text(encoding="utf-8"))
+    sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "router/app").glob("*.py"))]
+    watched = [name for text in sources for name in re.findall(r'\.watch\(\s*"(routerd_\w+)"', text)]
     assert watched
     return found | {name: ("counter" if name.endswith("_total") else "gauge", frozenset()) for name in watched}
 
@@ -132,7 +133,7 @@ def commands_in(text: str) -> Iterator[str]:
 # -- usage.md, routing.md, simulated.md, providers ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["requests", "attempts", "tags"])
+@pytest.mark.parametrize("name", ["requests", "attempts", "tags", "postings", "budget_periods", "leases", "instances"])
 def test_every_column_of_the_ledger_is_described_and_no_other(name: str) -> None:
     sql = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "migrations").glob("*.sql")))
     created = re.search(rf"CREATE TABLE {name} \(\n(.+?)\n\);", sql, re.DOTALL)

@@ -60,6 +60,8 @@ class CollectingObserver:
 
 
 class ListLedger:
+    fault = ""
+
     def __init__(self) -> None:
         self.entries: list[LedgerEntry] = []
         self.is_accepting = True

@@ -63,6 +63,10 @@ class MemoryJournal:
     def flushed(self, entries: Sequence[LedgerEntry]) -> None:
         self.let_go += [entry.id for entry in entries]
 
+    @property
+    def fault(self) -> str:
+        return "" if self.is_accepting else "the disk is full"
+
     def accepting(self) -> bool:
         return self.is_accepting
 

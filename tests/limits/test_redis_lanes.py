@@ -30,9 +30,9 @@ async def test_a_lane_that_is_given_back_goes_to_whoever_waits(redis_url: str) -
     given_up = asyncio.create_task(lanes.borrow())
     await asyncio.sleep(0)
     given_up.cancel()
-    lanes.give(lane)
+    await lanes.give(lane)
     assert await waiting is lane
-    lanes.give(lane)
+    await lanes.give(lane)
     assert await lane.command("PING") == b"PONG"
     assert lanes.take() is lane
     await lanes.discard(lane)
@@ -60,3 +60,23 @@ async def test_an_answer_that_is_an_error_names_the_kind_alone(redis_url: str) -
     with pytest.raises(RedisUnavailable, match=r"^it refuses: ResponseError unknown$"):
         await lane.command("NONSENSE", "secret-word")
     await lanes.discard(lane)
+
+
+async def test_a_lane_that_was_dropped_while_in_use_is_closed_when_it_comes_back(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 2)
+    lane = await lanes.open()
+    await lanes.drop()
+    await lane.command("PING")
+    await lanes.give(lane)
+    assert lanes.take() is None
+    assert not lane._connection.is_connected
+
+
+async def test_a_lane_that_is_opened_while_all_are_closed_does_not_stay_open(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 2)
+    opening = asyncio.create_task(lanes.open())
+    await asyncio.sleep(0)
+    await lanes.close()
+    with pytest.raises(RedisUnavailable):
+        await opening
+    assert lanes.count == 0

@@ -155,7 +155,7 @@ async def test_a_stream_whose_provider_ignores_its_cap_ends_one_event_past_its_h
             for told in (events, burst):
                 assert '"code":"budget_exceeded"' in told[-1], told[-1]
                 assert "data: [DONE]" not in told
-            assert sum('"content":"' in event for event in events) == 21
+            assert sum('"content":"' in event and '"content":""' not in event for event in events) == 21
             end = await sim.logged("cancelled", 1.0, case="over")
             assert end["tokens_sent"] < 40
             entry = await routerd.entry("over")

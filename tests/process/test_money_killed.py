@@ -123,12 +123,13 @@ async def test_of_two_the_living_one_adopts_the_journal_of_the_killed_one(folder
             truth = received(sim)
             found = await settled(postgres_url, lambda now: not now.lost(truth), 5, "all that was sent")
             _is_whole(found, truth)
-            assert int(adopted["recovered"]) > 0
+            details = adopted["details"]
+            assert int(details["recovered"]) > 0
             assert (await audited(living))["holds"] is True
         last = await books(postgres_url)
         assert (last.leased, last.leases) == (0, [])
     assert other.statuses[0, ""] == 0
-    print(f"\nadopted {took:.1f} s after the kill: {adopted['requests']} requests, {adopted['recovered']} recovered")
+    print(f"\nadopted {took:.1f} s after the kill: {details['requests']} requests, {details['recovered']} recovered")
 
 
 async def test_a_daemon_killed_while_it_adopts_leaves_the_rest_to_the_next(folder: Workplace) -> None:

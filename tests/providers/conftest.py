@@ -1,4 +1,4 @@
-"""Both implementations of the transport port, each as the contract suite's `transport`; and the loops its tests run on."""
+"""The transport under test, and the loops its tests run on."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -8,8 +8,7 @@ import pytest
 import uvloop
 
 from router.domain.ports import Transport
-from router.providers.lean_transport import LeanTransport
-from router.providers.transport import AioTransport
+from router.providers.http1.transport import Http1Transport
 from tests.providers.certificates import make_certificate
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -30,28 +29,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificate(tmp_path_factory.mktemp("tls") / "both.pem")
 
 
-@pytest.fixture(params=["aiohttp", "lean"])
-async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+@pytest.fixture
+async def transport() -> AsyncIterator[Transport]:
     """Closed after the test, which must have ended every answer it got."""
-    if request.param == "aiohttp":
-        plain = AioTransport()
-        yield plain
-        await plain.close()
-        return
-    lean = LeanTransport()
-    yield lean
-    await assert_clean(lean)
+    made = Http1Transport()
+    yield made
+    await assert_clean(made)
 
 
-async def assert_clean(lean: LeanTransport) -> None:
+async def assert_clean(transport: Http1Transport) -> None:
     """No connection is busy, the count of slots is right, and nothing is left once the transport is closed."""
-    pool = lean._pool
+    pool = transport._pool
     for _ in range(5):
         await asyncio.sleep(0)  # an aborted connection is told so by the loop
     assert [c for c in pool.connections if c._answer is not None] == []
     assert pool._open == sum(line.open for line in pool._origins.values()) == len(pool.connections)
     assert [line.origin for line in pool._origins.values() if line.waiting] == []
     known = list(pool.connections)
-    await lean.close()
+    await transport.close()
     assert (len(pool.connections), pool._open) == (0, 0)
     assert [c for c in known if c._timer is not None or c._transport is not None] == []

@@ -1,6 +1,6 @@
 """Answers that no server should give, byte for byte."""
 
-from router.providers.http1_parser import MAX_HEAD_BYTES, MAX_HEADERS
+from router.providers.http1.parser import MAX_HEAD_BYTES, MAX_HEADERS
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

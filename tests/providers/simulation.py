@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from router.providers.simulated import Received, Simulator
-from router.providers.simulated_exchange import Exchange
-from router.providers.simulated_options import parse_options
+from router.providers.simulated.exchange import Exchange
+from router.providers.simulated.options import parse_options
+from router.providers.simulated.provider import Received, Simulator
 
 SECOND = 1_700_000_000
 AT_ONCE = {"latency": 0, "tokens_per_second": 0}

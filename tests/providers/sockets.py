@@ -6,8 +6,8 @@ import msgspec
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from router.providers.http1_answer import Http1Answer
-from router.providers.http1_connection import Http1Connection
+from router.providers.http1.answer import Http1Answer
+from router.providers.http1.connection import Http1Connection
 
 CALL = UpstreamCall("POST", "http://h/", {}, b"{}", True, Timeouts(first_byte=5.0, idle=5.0), 30.0)
 

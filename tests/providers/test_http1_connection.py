@@ -7,8 +7,8 @@ import pytest
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure
-from router.providers.http1_answer import HIGH_WATER, Http1Answer, Stale
-from router.providers.http1_connection import JOINED_BYTES, SLICE_BYTES
+from router.providers.http1.answer import HIGH_WATER, Http1Answer, Stale
+from router.providers.http1.connection import JOINED_BYTES, SLICE_BYTES
 from tests.providers.sockets import Owner, Wire, calling, outcome
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -13,11 +13,11 @@ from aiohappyeyeballs import AddrInfoType
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from router.providers.http1_connection import Http1Connection
-from router.providers.http1_dial import FAILURES, Dialer, failure_of
-from router.providers.http1_request import Origin
-from router.providers.lean_transport import LeanTransport
-from router.providers.tls_trust import TrustStore
+from router.providers.http1.connection import Http1Connection
+from router.providers.http1.dial import FAILURES, Dialer, failure_of
+from router.providers.http1.request import Origin
+from router.providers.http1.tls_trust import TrustStore
+from router.providers.http1.transport import Http1Transport
 from tests.providers.certificates import server_tls
 from tests.providers.conftest import assert_clean
 from tests.providers.hostile import says, upstream
@@ -27,8 +27,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[LeanTransport]:
-    made = LeanTransport()
+async def transport() -> AsyncIterator[Http1Transport]:
+    made = Http1Transport()
     yield made
     await assert_clean(made)
 
@@ -122,7 +122,7 @@ async def test_of_several_addresses_one_that_answers_is_taken() -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "..", "no-such-host.invalid"])
-async def test_a_name_that_cannot_be_looked_up_is_a_dns_failure(transport: LeanTransport, host: str) -> None:
+async def test_a_name_that_cannot_be_looked_up_is_a_dns_failure(transport: Http1Transport, host: str) -> None:
     with pytest.raises(TransportFailure) as caught:
         await transport.send(UpstreamCall("GET", f"http://{host}/", {}, b"", False, Timeouts(), 5.0))
     assert caught.value.kind is FailureKind.DNS
@@ -146,7 +146,7 @@ def call(url: str, certificate: Path, *, connect: float = 2.0) -> UpstreamCall:
     return UpstreamCall("POST", url, {}, b"{}", False, Timeouts(connect=connect), 5.0, str(certificate))
 
 
-async def test_a_connection_over_tls_is_used_again(transport: LeanTransport, certificate: Path) -> None:
+async def test_a_connection_over_tls_is_used_again(transport: Http1Transport, certificate: Path) -> None:
     async with upstream(says(OK + b"Content-Length: 4\r\n\r\ngood"), tls=server_tls(certificate)) as peer:
         for _ in range(3):
             answer = await transport.send(call(peer.url, certificate))
@@ -154,7 +154,7 @@ async def test_a_connection_over_tls_is_used_again(transport: LeanTransport, cer
         assert peer.connections == 1
 
 
-async def test_a_large_body_passes_through_tls(transport: LeanTransport, certificate: Path) -> None:
+async def test_a_large_body_passes_through_tls(transport: Http1Transport, certificate: Path) -> None:
     async with upstream(says(OK + b"Content-Length: 4\r\n\r\ngood"), tls=server_tls(certificate)) as peer:
         big = UpstreamCall("POST", peer.url, {}, bytes(3_000_000), False, Timeouts(), 5.0, str(certificate))
         answer = await transport.send(big)
@@ -165,7 +165,7 @@ async def test_a_large_body_passes_through_tls(transport: LeanTransport, certifi
 @pytest.mark.asyncio(loop_factories=["uvloop"])  # asyncio's own loop does not tell a goodbye from a cut
 @pytest.mark.parametrize("says_goodbye", [True, False])
 async def test_a_body_without_length_is_whole_only_when_tls_said_goodbye(
-    transport: LeanTransport, certificate: Path, says_goodbye: bool
+    transport: Http1Transport, certificate: Path, says_goodbye: bool
 ) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + b"\r\ngood")
@@ -186,7 +186,7 @@ async def test_a_body_without_length_is_whole_only_when_tls_said_goodbye(
 
 
 async def test_a_handshake_that_stalls_is_a_connect_timeout_and_one_that_is_cancelled_leaves_nothing(
-    transport: LeanTransport, certificate: Path
+    transport: Http1Transport, certificate: Path
 ) -> None:
     left = asyncio.Queue[None]()
 
@@ -211,7 +211,7 @@ async def test_a_handshake_that_stalls_is_a_connect_timeout_and_one_that_is_canc
 
 
 async def test_a_peer_that_hangs_up_in_the_handshake_has_not_seen_the_request(
-    transport: LeanTransport, certificate: Path
+    transport: Http1Transport, certificate: Path
 ) -> None:
     async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
@@ -223,7 +223,7 @@ async def test_a_peer_that_hangs_up_in_the_handshake_has_not_seen_the_request(
     server.close()
 
 
-async def test_plain_http_on_the_other_side_is_a_tls_failure(transport: LeanTransport, certificate: Path) -> None:
+async def test_plain_http_on_the_other_side_is_a_tls_failure(transport: Http1Transport, certificate: Path) -> None:
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(10)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from router.providers.http1_parser import AnswerParser
+from router.providers.http1.parser import AnswerParser
 from tests.providers.hostile_wire import CHUNKED, OK, REFUSED
 
 Seen = tuple[int, dict[str, str], bytes, bool, bool, bool]

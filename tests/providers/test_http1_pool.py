@@ -9,8 +9,8 @@ import pytest
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from router.providers.http1_request import Origin
-from router.providers.lean_transport import LeanTransport
+from router.providers.http1.request import Origin
+from router.providers.http1.transport import Http1Transport
 from tests.providers.conftest import assert_clean
 from tests.providers.hostile import Script, Upstream, says, upstream
 from tests.providers.sockets import FakeSocket
@@ -22,14 +22,14 @@ def get(url: str, *, connect: float = 2.0) -> UpstreamCall:
     return UpstreamCall("GET", url, {}, b"", False, Timeouts(connect=connect), 5.0)
 
 
-async def ask(transport: LeanTransport, url: str, **more: float) -> bytes:
+async def ask(transport: Http1Transport, url: str, **more: float) -> bytes:
     answer = await transport.send(get(url, **more))
     return await answer.read(100)
 
 
 @asynccontextmanager
-async def bounded(total: int, each: int = 100, keep_alive_s: float = 30.0) -> AsyncIterator[LeanTransport]:
-    made = LeanTransport(max_connections=total, max_per_origin=each, keep_alive_s=keep_alive_s)
+async def bounded(total: int, each: int = 100, keep_alive_s: float = 30.0) -> AsyncIterator[Http1Transport]:
+    made = Http1Transport(max_connections=total, max_per_origin=each, keep_alive_s=keep_alive_s)
     try:
         yield made
     finally:
@@ -87,7 +87,7 @@ async def test_the_connection_used_last_is_used_next() -> None:
 async def test_no_more_connections_than_the_bound_and_who_came_first_is_served_first() -> None:
     gate, order = Gate(), []
 
-    async def one(transport: LeanTransport, peer: Upstream, number: int) -> None:
+    async def one(transport: Http1Transport, peer: Upstream, number: int) -> None:
         await ask(transport, peer.url)
         order.append(number)
 
@@ -278,7 +278,7 @@ async def test_closing_while_somebody_who_waits_is_being_cancelled_is_quiet() ->
 @pytest.mark.parametrize("script", [says(), says(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")], ids=["head", "body"])
 async def test_closing_the_transport_ends_what_runs_and_tells_it(script: Script) -> None:
     async with upstream(script) as peer:
-        transport = LeanTransport(max_per_origin=1)
+        transport = Http1Transport(max_per_origin=1)
         running = asyncio.ensure_future(ask(transport, peer.url))
         waiting = asyncio.ensure_future(ask(transport, peer.url))
         async with asyncio.timeout(1):

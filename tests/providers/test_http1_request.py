@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.providers.http1_request import OURS, opening, origin_of, request_head
+from router.providers.http1.request import OURS, opening, origin_of, request_head
 
 
 def head(url: str = "http://h/v1", headers: dict[str, str] | None = None, *, method: str = "POST", length: int = 2) -> bytes:

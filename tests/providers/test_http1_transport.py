@@ -10,8 +10,8 @@ import pytest
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamCall
-from router.providers.http1_connection import Http1Connection
-from router.providers.lean_transport import LeanTransport
+from router.providers.http1.connection import Http1Connection
+from router.providers.http1.transport import Http1Transport
 from tests.providers.conftest import assert_clean
 from tests.providers.hostile import Script, says, upstream
 
@@ -22,8 +22,8 @@ SHORT = Timeouts(connect=1.0, first_byte=0.1, idle=0.1)
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[LeanTransport]:
-    made = LeanTransport()
+async def transport() -> AsyncIterator[Http1Transport]:
+    made = Http1Transport()
     yield made
     await assert_clean(made)
 
@@ -32,7 +32,7 @@ def post(url: str, *, body: bytes = b"{}", stream: bool = False, total_s: float 
     return UpstreamCall("POST", url, {"x-a": "b"}, body, stream, Timeouts(connect=connect), total_s)
 
 
-async def ask(transport: LeanTransport, call: UpstreamCall) -> tuple[int, bytes]:
+async def ask(transport: Http1Transport, call: UpstreamCall) -> tuple[int, bytes]:
     answer = await transport.send(call)
     try:
         return answer.status, await answer.read(2**20)
@@ -40,7 +40,7 @@ async def ask(transport: LeanTransport, call: UpstreamCall) -> tuple[int, bytes]
         answer.close()
 
 
-def only_connection(transport: LeanTransport) -> Http1Connection:
+def only_connection(transport: Http1Transport) -> Http1Connection:
     (connection,) = transport._pool.connections
     return connection
 
@@ -65,7 +65,7 @@ class Dying:
 # -- a connection that has died while it was idle ----------------------------------------------------------------------
 
 
-async def test_a_request_on_a_connection_that_was_dead_already_is_sent_once_more(transport: LeanTransport) -> None:
+async def test_a_request_on_a_connection_that_was_dead_already_is_sent_once_more(transport: Http1Transport) -> None:
     async with upstream(Dying()) as peer:
         for _ in range(3):
             assert await ask(transport, post(peer.url)) == (200, b"good")
@@ -73,7 +73,7 @@ async def test_a_request_on_a_connection_that_was_dead_already_is_sent_once_more
         assert (len(peer.requests), peer.connections) == (5, 3)
 
 
-async def test_the_other_idle_connections_are_not_tried_after_one_was_dead(transport: LeanTransport) -> None:
+async def test_the_other_idle_connections_are_not_tried_after_one_was_dead(transport: Http1Transport) -> None:
     async with upstream(Dying()) as peer:
         await asyncio.gather(*[ask(transport, post(peer.url)) for _ in range(4)])
         assert peer.connections == 4
@@ -82,7 +82,7 @@ async def test_the_other_idle_connections_are_not_tried_after_one_was_dead(trans
         assert len(transport._pool.connections) == 1
 
 
-async def test_after_one_byte_of_an_answer_nothing_is_sent_again(transport: LeanTransport) -> None:
+async def test_after_one_byte_of_an_answer_nothing_is_sent_again(transport: Http1Transport) -> None:
     async with upstream(Dying(first_words=b"H")) as peer:
         assert await ask(transport, post(peer.url)) == (200, b"good")
         with pytest.raises(TransportFailure) as caught:
@@ -94,7 +94,7 @@ async def test_after_one_byte_of_an_answer_nothing_is_sent_again(transport: Lean
 
 
 @pytest.mark.parametrize("rest", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"])
-async def test_what_follows_an_answer_is_never_the_answer_to_another_request(transport: LeanTransport, rest: bytes) -> None:
+async def test_what_follows_an_answer_is_never_the_answer_to_another_request(transport: Http1Transport, rest: bytes) -> None:
     first = True
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,7 +109,7 @@ async def test_what_follows_an_answer_is_never_the_answer_to_another_request(tra
 
 
 @pytest.mark.parametrize("noise", [b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate", b"x"])
-async def test_what_a_server_says_unasked_is_never_an_answer(transport: LeanTransport, noise: bytes) -> None:
+async def test_what_a_server_says_unasked_is_never_an_answer(transport: Http1Transport, noise: bytes) -> None:
     said = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -131,7 +131,7 @@ async def test_what_a_server_says_unasked_is_never_an_answer(transport: LeanTran
 # -- bodies of requests ---------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_may_come_before_the_request_is_written(transport: LeanTransport) -> None:
+async def test_an_answer_may_come_before_the_request_is_written(transport: Http1Transport) -> None:
     done = asyncio.Event()
 
     async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -149,7 +149,9 @@ async def test_an_answer_may_come_before_the_request_is_written(transport: LeanT
 
 
 @pytest.mark.parametrize("size", [10, 65_535, 65_536, 300_000, 9_000_000])
-async def test_bodies_of_all_sizes_arrive_and_never_wait_for_an_acknowledgement(transport: LeanTransport, size: int) -> None:
+async def test_bodies_of_all_sizes_arrive_and_never_wait_for_an_acknowledgement(
+    transport: Http1Transport, size: int
+) -> None:
     async with upstream(says(WHOLE)) as peer:
         passed = []
         for _ in range(5):
@@ -162,7 +164,7 @@ async def test_bodies_of_all_sizes_arrive_and_never_wait_for_an_acknowledgement(
     assert median(passed) < 0.035 or size > 1_000_000
 
 
-async def test_a_stream_of_small_pieces_is_not_held_up(transport: LeanTransport) -> None:
+async def test_a_stream_of_small_pieces_is_not_held_up(transport: Http1Transport) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for piece in (CHUNKED, b"1\r\na\r\n", b"1\r\nb\r\n", b"0\r\n\r\n"):
             writer.write(piece)
@@ -185,7 +187,7 @@ async def test_a_stream_of_small_pieces_is_not_held_up(transport: LeanTransport)
 
 
 async def test_a_deadline_that_passes_while_nobody_reads_ends_the_connection_and_keeps_what_came(
-    transport: LeanTransport,
+    transport: Http1Transport,
 ) -> None:
     async with upstream(says(CHUNKED, b"4\r\ngood\r\n")) as peer:
         answer = await transport.send(post(peer.url, stream=True, total_s=0.1))
@@ -197,7 +199,7 @@ async def test_a_deadline_that_passes_while_nobody_reads_ends_the_connection_and
         assert caught.value.kind is FailureKind.TOTAL_TIMEOUT
 
 
-async def test_a_deadline_that_passes_while_connecting_counts_as_never_sent(transport: LeanTransport) -> None:
+async def test_a_deadline_that_passes_while_connecting_counts_as_never_sent(transport: Http1Transport) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=0)
     fillers = [socket.socket() for _ in range(2)]
     for filler in fillers:
@@ -212,7 +214,7 @@ async def test_a_deadline_that_passes_while_connecting_counts_as_never_sent(tran
 
 
 @pytest.mark.parametrize("script", [says(), says(CHUNKED), says(CHUNKED, b"4\r\ngood\r\n")], ids=["sent", "head", "body"])
-async def test_a_call_cancelled_at_any_await_leaves_no_connection(transport: LeanTransport, script: Script) -> None:
+async def test_a_call_cancelled_at_any_await_leaves_no_connection(transport: Http1Transport, script: Script) -> None:
     async with upstream(script) as peer:
         for after in range(12):
             call = asyncio.ensure_future(ask(transport, post(peer.url)))
@@ -225,7 +227,7 @@ async def test_a_call_cancelled_at_any_await_leaves_no_connection(transport: Lea
                 await asyncio.sleep(0.001)
 
 
-async def test_timers_of_calls_that_ended_are_gone(transport: LeanTransport) -> None:
+async def test_timers_of_calls_that_ended_are_gone(transport: Http1Transport) -> None:
     async with upstream(says(WHOLE)) as peer:
         for _ in range(20):
             await ask(transport, post(peer.url))
@@ -239,7 +241,7 @@ async def test_timers_of_calls_that_ended_are_gone(transport: LeanTransport) -> 
 
 @pytest.mark.parametrize("headers", [{"x": "a\nb"}, {"a b": "c"}, {"host": "evil"}, {"transfer-encoding": "chunked"}])
 async def test_a_request_that_cannot_be_written_opens_no_connection(
-    transport: LeanTransport, headers: dict[str, str]
+    transport: Http1Transport, headers: dict[str, str]
 ) -> None:
     async with upstream(says(WHOLE)) as peer:
         with pytest.raises(TransportFailure) as caught:
@@ -248,7 +250,7 @@ async def test_a_request_that_cannot_be_written_opens_no_connection(
         assert peer.connections == 0
 
 
-async def test_a_compressed_answer_is_refused_and_its_connection_dropped_at_once(transport: LeanTransport) -> None:
+async def test_a_compressed_answer_is_refused_and_its_connection_dropped_at_once(transport: Http1Transport) -> None:
     async with upstream(says(CHUNKED[:-2] + b"Content-Encoding: gzip\r\n\r\n")) as peer:
         with pytest.raises(TransportFailure, match="gzip") as caught:
             await transport.send(post(peer.url, stream=True))
@@ -258,7 +260,7 @@ async def test_a_compressed_answer_is_refused_and_its_connection_dropped_at_once
         assert not transport._pool.connections
 
 
-async def test_head_is_answered_by_a_head(transport: LeanTransport) -> None:
+async def test_head_is_answered_by_a_head(transport: Http1Transport) -> None:
     async with upstream(says(OK + b"Content-Length: 4\r\n\r\n")) as peer:
         for _ in range(2):
             answer = await transport.send(UpstreamCall("HEAD", peer.url, {}, b"", False, SHORT, 5.0))

@@ -8,8 +8,8 @@ from math import isclose
 import jsonschema
 import pytest
 
-from router.providers.simulated import Received
-from router.providers.simulated_text import tokenize
+from router.providers.simulated.provider import Received
+from router.providers.simulated.text import tokenize
 from tests.providers.simulation import (
     CHAT,
     PERSON,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from router.providers.simulated import Received, Simulator
-from router.providers.simulated_exchange import Ending, Exchange
-from router.providers.simulated_options import FaultKind, parse_options, parse_order
+from router.providers.simulated.exchange import Ending, Exchange
+from router.providers.simulated.options import FaultKind, parse_options, parse_order
+from router.providers.simulated.provider import Received, Simulator
 from tests.providers.simulation import AT_ONCE, CHAT, RESPONSES, bytes_of, chat, events_of, exchange_of, said, simulator
 
 STREAMED = {"stream": True, "stream_options": {"include_usage": True}}

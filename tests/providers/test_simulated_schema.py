@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.providers.simulated_pattern import matching
-from router.providers.simulated_schema import SchemaInstance
-from router.providers.simulated_text import Draws
+from router.providers.simulated.pattern import matching
+from router.providers.simulated.schema import SchemaInstance
+from router.providers.simulated.text import Draws
 
 Schema = dict[str, Any]
 _names = st.sampled_from(["name", "city", "count", "tags", "nested", "a", "b"])

@@ -8,8 +8,8 @@ import pytest
 
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
-from router.providers.simulated_options import parse_options
-from router.providers.simulated_transport import SimulatedTransport
+from router.providers.simulated.options import parse_options
+from router.providers.simulated.transport import SimulatedTransport
 from tests.providers.simulation import AT_ONCE, chat
 
 

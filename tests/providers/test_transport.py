@@ -8,7 +8,6 @@ import pytest
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from router.providers.transport import AioTransport
 from tests.providers.hostile import Script, resets, says, upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -289,7 +288,7 @@ async def test_cancelling_a_reader_and_closing_drops_the_connection(transport: T
 
 
 async def test_a_post_on_a_connection_that_died_is_sent_once_more_at_most(transport: Transport) -> None:
-    """aiohttp sends it once. The lean transport sends it again where the reused connection died before any answer."""
+    """Where the reused connection died before any byte of an answer."""
     answered = False
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -304,7 +303,7 @@ async def test_a_post_on_a_connection_that_died_is_sent_once_more_at_most(transp
         with pytest.raises(TransportFailure) as caught:
             await everything(transport, post(peer.url))
         assert caught.value.kind is FailureKind.RESET
-        assert len(peer.requests) == (2 if isinstance(transport, AioTransport) else 3)
+        assert len(peer.requests) == 3
 
 
 async def test_a_closed_transport_fails_as_one_that_never_sent(transport: Transport) -> None:

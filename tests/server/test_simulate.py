@@ -11,7 +11,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from router.providers.simulated_options import parse_options
+from router.providers.simulated.options import parse_options
 from router.server.simulate import EventLog, SimulateServer
 from router.system import SystemClock
 from tests.providers.simulation import AT_ONCE, CHAT, STOCKS, WEATHER, chat

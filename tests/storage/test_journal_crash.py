@@ -4,12 +4,12 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from router.domain.errors import StorageUnavailable
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt, Outcome
@@ -150,7 +150,7 @@ class World:
         self.observer = CollectingObserver()
 
     async def open(self) -> None:
-        small = JournalSettings(self.root, max_mb=1, segment_bytes=1500, retry_s=0)
+        small = JournalSettings(self.root, max_mb=1, segment_bytes=1000, retry_s=0)
         self.journal = await Journal.open(small, "a1", self.clock, self.observer, disk=self.disk)
 
     def act(self, what: str, number: int) -> None:
@@ -169,6 +169,7 @@ class World:
                     self.now.append(step)
             case "progressed" if attempt:
                 self.tokens[request] += 37
+                self.clock.pass_(0.5)
                 self.journal.progressed(request, attempt, self.tokens[request])
                 self.now.append(Step("progressed", request, (attempt, self.clock.now_us(), self.tokens[request])))
             case "ended" if attempt:
@@ -250,10 +251,12 @@ class Dying:
         await self.store.write_requests(entries)
 
 
-ACTS = st.tuples(
-    st.sampled_from([*["opened"] * 4, *["turn"] * 4, *["progressed"] * 2, "ended", *["finished"] * 2, "deferred", *["flush"] * 2]),
-    st.integers(0, REQUESTS - 1),
-)
+WEIGHTS = {"opened": 4, "turn": 4, "progressed": 2, "ended": 1, "finished": 3, "deferred": 1, "flush": 2}
+
+
+def acts_of(chance: Random) -> list[tuple[str, int]]:
+    names = chance.choices(list(WEIGHTS), list(WEIGHTS.values()), k=chance.randrange(10, 250))
+    return [(name, chance.randrange(REQUESTS)) for name in names]
 
 
 def renamed(acts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -272,7 +275,8 @@ def live_and_die(acts: Sequence[tuple[str, int]], life: int, share: int) -> None
         world = World(root, MortalDisk(10**6, share))
         await world.open()
         world.disk.life = life
-        await world.live(renamed(acts))
+        with suppress(Killed):
+            await world.live(renamed(acts))
         before = dict(world.store.rows)
         await world.adopt()
         assert seen_of(world.store.rows) in list(world.candidates())
@@ -306,38 +310,37 @@ def fail_and_die(acts: Sequence[tuple[str, int]], full: frozenset[int]) -> None:
 RAM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
+@contextmanager
+def explained(seed: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"seed {seed}")
+        raise
+
+
 def quiet_run(work: object) -> None:
     with asyncio.Runner() as runner:
         runner.get_loop().set_exception_handler(lambda loop, context: None)  # the deaths are meant
         runner.run(work)  # type: ignore[arg-type]  # a coroutine
 
 
-STORIES = st.lists(ACTS, min_size=1, max_size=80)
-SHORT = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-LONG = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+SEEDS = [pytest.param(range(200), id="short"), pytest.param(range(200, 10_200), id="long", marks=pytest.mark.torture)]
 
 
-@SHORT
-@given(STORIES, st.integers(1, 60), st.integers(0, 100))
-def test_after_a_death_at_any_moment_the_ledger_is_the_models(acts: list[tuple[str, int]], life: int, share: int) -> None:
-    live_and_die(acts, life, share)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_after_a_death_at_any_moment_the_ledger_is_the_models(seeds: range) -> None:
+    for seed in seeds:
+        chance = Random(seed)
+        with explained(seed):
+            acts = acts_of(chance)
+            live_and_die(acts, life=chance.randrange(1, len(acts) + 20), share=chance.randrange(101))
 
 
-@SHORT
-@given(STORIES, st.frozensets(st.integers(1, 80), max_size=20))
-def test_on_a_disk_that_fails_now_and_then_nothing_is_lost(acts: list[tuple[str, int]], full: frozenset[int]) -> None:
-    fail_and_die(acts, full)
-
-
-@pytest.mark.torture
-@LONG
-@given(STORIES, st.integers(1, 60), st.integers(0, 100))
-def test_after_ten_thousand_deaths_the_ledger_is_the_models(acts: list[tuple[str, int]], life: int, share: int) -> None:
-    live_and_die(acts, life, share)
-
-
-@pytest.mark.torture
-@LONG
-@given(STORIES, st.frozensets(st.integers(1, 80), max_size=20))
-def test_on_ten_thousand_disks_that_fail_nothing_is_lost(acts: list[tuple[str, int]], full: frozenset[int]) -> None:
-    fail_and_die(acts, full)
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_on_a_disk_that_fails_now_and_then_nothing_is_lost(seeds: range) -> None:
+    for seed in seeds:
+        chance = Random(seed)
+        with explained(seed):
+            acts = acts_of(chance)
+            fail_and_die(acts, frozenset(chance.choices(range(1, len(acts) + 20), k=chance.randrange(30))))

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_text import estimate_tokens
+from router.providers.simulated.text import estimate_tokens
 
 _MESSAGE = 3
 _TOOL = 8

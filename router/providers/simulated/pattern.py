@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from string import ascii_lowercase, ascii_uppercase, digits
 
-from router.providers.simulated_text import Draws
+from router.providers.simulated.text import Draws
 
 _WORD = ascii_lowercase + ascii_uppercase + digits + "_"
 _ANY = ascii_lowercase + digits

@@ -9,8 +9,8 @@ import asyncio
 from collections import deque
 
 from router.domain.upstream import FailureKind, TransportFailure
-from router.providers.http1_connection import Http1Connection
-from router.providers.http1_request import Origin
+from router.providers.http1.connection import Http1Connection
+from router.providers.http1.request import Origin
 
 
 class _Waiter:

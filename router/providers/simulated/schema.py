@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from typing import Any
 
-from router.providers.simulated_pattern import matching
-from router.providers.simulated_text import Draws
+from router.providers.simulated.pattern import matching
+from router.providers.simulated.text import Draws
 
 _EASY_DEPTH = 4  # below it optional members are left out and the plainest variant is taken
 _MAX_DEPTH = 40

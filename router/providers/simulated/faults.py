@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import msgspec
 
-from router.providers.simulated_exchange import JSON, Ending, Exchange, Piece, error_exchange
-from router.providers.simulated_options import Fault, FaultKind
+from router.providers.simulated.exchange import JSON, Ending, Exchange, Piece, error_exchange
+from router.providers.simulated.options import Fault, FaultKind
 
 _AFTER = 3
 _BLOCK = 64 * 1024

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_request import Ask, BadRequest, FunctionTool
-from router.providers.simulated_schema import SchemaInstance
-from router.providers.simulated_text import Draws, keywords, tokenize, write
+from router.providers.simulated.request import Ask, BadRequest, FunctionTool
+from router.providers.simulated.schema import SchemaInstance
+from router.providers.simulated.text import Draws, keywords, tokenize, write
 
 _NATURAL = (24, 49)  # a text has at least 24 tokens and ends with the sentence that passes 24 to 72
 _QUOTED = 80

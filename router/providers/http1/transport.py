@@ -9,12 +9,12 @@ import asyncio
 from functools import lru_cache
 
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
-from router.providers.http1_answer import Http1Answer, Stale
-from router.providers.http1_connection import Http1Connection
-from router.providers.http1_dial import Dialer
-from router.providers.http1_pool import OriginPool, Pool
-from router.providers.http1_request import opening, origin_of, request_head
-from router.providers.tls_trust import TrustStore
+from router.providers.http1.answer import Http1Answer, Stale
+from router.providers.http1.connection import Http1Connection
+from router.providers.http1.dial import Dialer
+from router.providers.http1.pool import OriginPool, Pool
+from router.providers.http1.request import opening, origin_of, request_head
+from router.providers.http1.tls_trust import TrustStore
 
 KEEP_ALIVE_S = 30.0  # below the 60 to 75 s of servers, so that it is mostly us who close
 MAX_CONNECTIONS = 20_000
@@ -22,7 +22,7 @@ MAX_PER_ORIGIN = 10_000
 _CLOSING_TURNS = 10
 
 
-class LeanTransport:
+class Http1Transport:
     """Implements `domain.ports.Transport`. Create it inside the running loop; `close` ends every connection."""
 
     def __init__(

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from aiohappyeyeballs import AddrInfoType, start_connection
 
 from router.domain.upstream import FailureKind, TransportFailure
-from router.providers.http1_connection import Http1Connection
-from router.providers.http1_request import Origin
-from router.providers.tls_trust import TrustStore
-from router.providers.transport_failures import KindTable, detail, nearest
+from router.providers.http1.connection import Http1Connection
+from router.providers.http1.failures import KindTable, detail, nearest
+from router.providers.http1.request import Origin
+from router.providers.http1.tls_trust import TrustStore
 
 DNS_TTL_S = 10.0
 HAPPY_EYEBALLS_DELAY_S = 0.25

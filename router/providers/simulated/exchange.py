@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from router.providers.simulated_options import FaultKind
-from router.providers.simulated_reply import Count
+from router.providers.simulated.options import FaultKind
+from router.providers.simulated.reply import Count
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream; charset=utf-8"

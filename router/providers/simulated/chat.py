@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_exchange import Exchange, Frame, json_exchange, stream_exchange, usage_member
-from router.providers.simulated_options import FaultKind, SimulateOptions
-from router.providers.simulated_reply import Call, Count, Reply, compose, count
-from router.providers.simulated_request import Ask, chat_ask, completion_asks
-from router.providers.simulated_text import Draws
+from router.providers.simulated.exchange import Exchange, Frame, json_exchange, stream_exchange, usage_member
+from router.providers.simulated.options import FaultKind, SimulateOptions
+from router.providers.simulated.reply import Call, Count, Reply, compose, count
+from router.providers.simulated.request import Ask, chat_ask, completion_asks
+from router.providers.simulated.text import Draws
 
 DONE = Frame(b"data: [DONE]\n\n")
 _encode = msgspec.json.encode

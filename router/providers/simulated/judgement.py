@@ -11,11 +11,11 @@ from math import sqrt
 from sys import byteorder
 from typing import Any
 
-from router.providers.simulated_exchange import Exchange, faulty_count, json_exchange, noted
-from router.providers.simulated_options import FaultKind, SimulateOptions
-from router.providers.simulated_reply import Count
-from router.providers.simulated_request import BadRequest, model_of, texts_of
-from router.providers.simulated_text import Draws, estimate_tokens
+from router.providers.simulated.exchange import Exchange, faulty_count, json_exchange, noted
+from router.providers.simulated.options import FaultKind, SimulateOptions
+from router.providers.simulated.reply import Count
+from router.providers.simulated.request import BadRequest, model_of, texts_of
+from router.providers.simulated.text import Draws, estimate_tokens
 
 _DIMENSIONS = 1536
 _MOST_DIMENSIONS = 8192

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from router.domain.ports import Clock, Ids
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
-from router.providers.simulated import Received, Simulator
-from router.providers.simulated_exchange import Ending, Exchange, next_burst
-from router.providers.simulated_options import SimulateOptions
+from router.providers.simulated.exchange import Ending, Exchange, next_burst
+from router.providers.simulated.options import SimulateOptions
+from router.providers.simulated.provider import Received, Simulator
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_chat import token_logprob
-from router.providers.simulated_exchange import Exchange, Frame, json_exchange, stream_exchange, usage_member
-from router.providers.simulated_options import FaultKind, SimulateOptions
-from router.providers.simulated_reply import Call, Count, Reply, compose, count
-from router.providers.simulated_request import Ask, responses_ask
-from router.providers.simulated_text import Draws, keywords, tokenize
+from router.providers.simulated.chat import token_logprob
+from router.providers.simulated.exchange import Exchange, Frame, json_exchange, stream_exchange, usage_member
+from router.providers.simulated.options import FaultKind, SimulateOptions
+from router.providers.simulated.reply import Call, Count, Reply, compose, count
+from router.providers.simulated.request import Ask, responses_ask
+from router.providers.simulated.text import Draws, keywords, tokenize
 
 _ECHOED: Mapping[str, Any] = {
     "background": False,

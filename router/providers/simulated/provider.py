@@ -7,14 +7,14 @@ from typing import Any
 
 import msgspec
 
-from router.providers.simulated_chat import answer_chat, answer_completions
-from router.providers.simulated_exchange import Exchange, error_exchange, json_exchange, paced
-from router.providers.simulated_faults import failed_head, spoil
-from router.providers.simulated_judgement import answer_embeddings, answer_moderations
-from router.providers.simulated_options import ORDER_HEADER, Fault, FaultKind, Order, SimulateOptions, order_of
-from router.providers.simulated_request import BadRequest
-from router.providers.simulated_responses import answer_responses
-from router.providers.simulated_text import Draws
+from router.providers.simulated.chat import answer_chat, answer_completions
+from router.providers.simulated.exchange import Exchange, error_exchange, json_exchange, paced
+from router.providers.simulated.faults import failed_head, spoil
+from router.providers.simulated.judgement import answer_embeddings, answer_moderations
+from router.providers.simulated.options import ORDER_HEADER, Fault, FaultKind, Order, SimulateOptions, order_of
+from router.providers.simulated.request import BadRequest
+from router.providers.simulated.responses import answer_responses
+from router.providers.simulated.text import Draws
 
 _Answer = Callable[[Mapping[str, Any], SimulateOptions, FaultKind | None, int], Exchange]
 _ANSWERS: Mapping[str, _Answer] = {

@@ -9,8 +9,8 @@ from math import inf
 from typing import Protocol, cast
 
 from router.domain.upstream import FailureKind
-from router.providers.http1_answer import Http1Answer
-from router.providers.http1_parser import AnswerParser
+from router.providers.http1.answer import Http1Answer
+from router.providers.http1.parser import AnswerParser
 
 JOINED_BYTES = 64 * 2**10
 SLICE_BYTES = 256 * 2**10
