@@ -1,19 +1,28 @@
 """A journal that cannot be written, a database that is gone: refused before anything is sent, said why, and over by itself."""
 
 import asyncio
+import resource
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
 
+import aiohttp
 import pytest
 
-from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, settings
+from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, chat, settings, until
 from tests.process.money_load import Books, Load, audited, books, mixed, received, settled
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.process
 
 CALLERS = 16
+# A lease is a twentieth of what remains: so much lasts this load for a second or two.
+LIMIT = 0.4
+RECOVERY_S = 5.0
 
 
-def money(url: str, sim: Simulator, **sections: object) -> Entry:
+def money(url: str, sim: Simulator, limit_usd: float = 1000, **sections: object) -> Entry:
     config = settings(
         {"sim": sim.provider},
         {"m": "sim"},
@@ -21,51 +30,176 @@ def money(url: str, sim: Simulator, **sections: object) -> Entry:
         server={"secret": "0123456789abcdef" * 2},
         **sections,
     )
-    config["bootstrap"]["tenant_budgets"] = [{"tenant": "demo", "budget_usd": 1000}]
+    config["bootstrap"]["tenant_budgets"] = [{"tenant": "demo", "budget_usd": limit_usd}]
     return config
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("outage_s", [6.0, pytest.param(60.0, marks=pytest.mark.torture)])
-async def test_a_database_outage_costs_nothing_and_ends_by_itself(
+async def test_without_its_database_it_serves_from_leases_then_refuses_and_loses_nothing(
     folder: Workplace, restartable_postgres: PostgresServer, outage_s: float
 ) -> None:
     url = restartable_postgres.url(tcp=True)
-    with Simulator(folder, "sim", "--tokens-per-second", "100") as sim, Daemon(folder, money(url, sim)) as routerd:
+    with Simulator(folder, "sim", "--tokens-per-second", "100") as sim, Daemon(folder, money(url, sim, LIMIT)) as routerd:
         load = Load(routerd.url, KEY)
+        clock = asyncio.get_running_loop().time
         running = asyncio.create_task(load.run(CALLERS, mixed("m"), prefix="c", pause_s=0.02))
         await asyncio.sleep(1.5)
-        clock = asyncio.get_running_loop().time
         assert set(load.statuses) == {(200, "")}, load.statuses
         await asyncio.to_thread(restartable_postgres.stop)
         stopped_at = clock()
         await asyncio.sleep(outage_s)
-        during = [answer for answer in load.timeline if answer[0] > stopped_at]
-        async with routerd.client(None) as http, http.get("/readyz") as ready:
-            print(await ready.text())
+        known = received(sim)
         await asyncio.to_thread(restartable_postgres.start)
         started_at = clock()
-        await asyncio.sleep(5)
+        await settled(url, lambda now: not now.lost(known), RECOVERY_S, "what the journal kept")
+        flushed_s = clock() - started_at
+        await asyncio.sleep(1.5)
         load.is_over = True
         await running
+        assert set(load.statuses) == {(200, ""), (503, "storage_unavailable")}, load.statuses
+        refused = [at for at in load.times(503, "storage_unavailable") if at > stopped_at]
+        leased = [at for at in load.times(200) if stopped_at < at < refused[0]]
+        assert len(leased) > CALLERS, "nothing was served from the lease"
+        assert max(refused) < started_at + RECOVERY_S
+        assert max(load.times(200)) > started_at + 1
         truth = received(sim)
         found = await settled(url, lambda now: not now.lost(truth), 5, "the ledger")
-        flushed_s = clock() - started_at
-        answered = sum(status == 200 for _, status, _ in during)
-        refused = [at for at, status, code in load.timeline if (status, code) == (503, "storage_unavailable")]
-        assert set(load.statuses) <= {(200, ""), (503, "storage_unavailable")}, load.statuses
-        assert answered > 50, "nothing was served from the lease"
         _is_whole(found, truth)
         assert (await audited(routerd))["holds"] is True
-        print(f"\n{outage_s} s without a database: {answered} answered, {len(refused)} refused, flushed within {flushed_s:.1f} s",
-              load.statuses, load.messages)
-        if refused:
-            assert max(refused) - started_at < 5
+        assert any("cannot be reached" in entry.get("hint", "") for entry in routerd.lines()), "no reason in the log"
     assert (await books(url)).leased == 0
+    told = load.messages["storage_unavailable"]
+    print(
+        f"\n{outage_s:g} s without a database: {len(leased)} served from the lease, {len(refused)} refused ({told!r}), the last "
+        f"{max(refused) - started_at:.2f} s after its return, {len(truth)} attempts, flushed {flushed_s:.2f} s after it"
+    )
 
 
-def _is_whole(found: Books, truth: "dict[str, int]") -> None:
+def _is_whole(found: Books, truth: Counter[str]) -> None:
     assert found.lost(truth) == {}
-    assert found.unsent(truth) == []
+    # Who was admitted when the disk broke is in the ledger, refused and free.
+    assert [attempt for attempt in found.unsent(truth) if attempt["cost_nano"]] == []
     assert found.doubled == []
     assert found.posted("tenant:") == found.cost
+
+
+class NoFileMayGrow:
+    """Every write of the daemon to a file fails, that to its log included, as on a disk that is full everywhere."""
+
+    journal = "data/journal"
+
+    def __init__(self, folder: Workplace) -> None:
+        self._pid = 0
+
+    def begin(self, routerd: Daemon) -> None:
+        self._pid = routerd.process.pid
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+    def end(self) -> None:
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+    def remove(self) -> None:
+        pass
+
+
+class FullDisk:
+    """The journal lives on a small file system of its own, and something else fills it. Only root can make one."""
+
+    journal = "small/journal"
+
+    def __init__(self, folder: Workplace) -> None:
+        self._mounted = folder.path / "small"
+        self._mounted.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(self._mounted)], check=False, capture_output=True, text=True
+        )
+        if mounted.returncode != 0:
+            pytest.skip(f"no file system of our own can be mounted here: {mounted.stderr.strip()}")
+
+    def begin(self, routerd: Daemon) -> None:
+        with (self._mounted / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+
+    def end(self) -> None:
+        (self._mounted / "filler").unlink()
+
+    def remove(self) -> None:
+        subprocess.run(["umount", "-l", str(self._mounted)], check=True)
+
+
+@pytest.mark.parametrize("kind", [NoFileMayGrow, FullDisk], ids=["no-file-may-grow", "full-disk"])
+async def test_a_journal_that_cannot_be_written_refuses_before_anything_is_sent(
+    folder: Workplace, kind: type[NoFileMayGrow | FullDisk]
+) -> None:
+    url, fault = f"sqlite:///{folder.path}/data/router.db", kind(folder)
+    try:
+        with Simulator(folder, "sim", "--tokens-per-second", "100") as sim:
+            config = money("sqlite:///data/router.db", sim, journal={"path": fault.journal})
+            with Daemon(folder, config) as routerd:
+                load = Load(routerd.url, KEY)
+                async with aiohttp.ClientSession() as http:
+                    under_way = [asyncio.create_task(load.ask(http, f"long-{n}", stream_of(f"long-{n}", 150))) for n in range(8)]
+                    await until(lambda: len(sim.log(event="received")) == 8)
+                    fault.begin(routerd)
+                    for number in range(40):
+                        answer = await load.ask(http, f"refused-{number}", chat("m", case=f"refused-{number}"))
+                        if answer[0] != 200:
+                            break
+                    # A segment's last block may still have had room for a line.
+                    assert answer == (503, "storage_unavailable")
+                    sent = len(sim.log(event="received"))
+                    for number in range(20):
+                        answer = await load.ask(http, f"no-{number}", chat("m", case=f"no-{number}", stream=number % 2 == 0))
+                        assert answer == (503, "storage_unavailable")
+                    assert len(sim.log(event="received")) == sent, "a request was sent that could not be recorded"
+                    status, reasons = await _readiness(routerd)
+                    assert (status, any("cannot be written" in reason for reason in reasons)) == (503, True), reasons
+                    assert {answer[:2] for answer in await asyncio.gather(*under_way)} == {(200, "")}
+                    fault.end()
+                    mended_at = time.monotonic()
+                    while (await _readiness(routerd))[0] != 200:
+                        assert time.monotonic() - mended_at < RECOVERY_S, await _readiness(routerd)
+                        await asyncio.sleep(0.05)
+                    took = time.monotonic() - mended_at
+                    assert await load.ask(http, "again", chat("m", case="again")) == (200, "")
+                truth = received(sim)
+                found = await settled(url, lambda now: not now.lost(truth), 5, "the ledger")
+                _is_whole(found, truth)
+                assert (await audited(routerd))["holds"] is True
+                if kind is FullDisk:
+                    levels = [e["level"] for e in routerd.events("journal")]
+                    assert levels == ["error", "info"], routerd.events("journal")
+            assert (await books(url)).leased == 0
+    finally:
+        fault.remove()
+    print(f"\n{kind.__name__}: {len(truth)} attempts, 0 lost, none sent in vain, ready {took:.2f} s after its end")
+
+
+async def test_a_journal_that_cannot_be_made_at_the_start_is_made_when_it_can(folder: Workplace) -> None:
+    obstacle = folder.path / "store"
+    obstacle.write_text("a file where the journal's folder should be")
+    with Simulator(folder, "sim", "--tokens-per-second", "0") as sim:
+        with Daemon(folder, money("sqlite:///data/router.db", sim, journal={"path": "store/journal"})) as routerd:
+            status, reasons = await _readiness(routerd)
+            assert (status, any("store/journal" in reason for reason in reasons)) == (503, True), reasons
+            async with routerd.client() as http:
+                refused = await http.post("/v1/chat/completions", json=chat("m"))
+                assert (refused.status, (await refused.json())["error"]["code"]) == (503, "storage_unavailable")
+                assert sim.log() == []
+                obstacle.unlink()
+                mended_at = time.monotonic()
+                while (await _readiness(routerd))[0] != 200:
+                    assert time.monotonic() - mended_at < RECOVERY_S
+                    await asyncio.sleep(0.05)
+                assert (await http.post("/v1/chat/completions", json=chat("m"))).status == 200
+
+
+def stream_of(case: str, tokens: int) -> Entry:
+    return chat("m", f"output_tokens={tokens}", case=case, stream=True, max_tokens=tokens)
+
+
+async def _readiness(routerd: Daemon) -> tuple[int, list[str]]:
+    async with routerd.client(None) as http, http.get("/readyz") as ready:
+        return ready.status, (await ready.json())["reasons"]
