@@ -18,6 +18,7 @@ class Row(NamedTuple):
 _FALSE = ("", "false", "no", "off", "0")
 
 TABLE = (
+    Row("budgets.on_db_loss", "without the database requests go on within what is leased", ("", "lease")),
     Row("server.workers", "one process serves", ("", "1")),
     Row("health.mode", "targets are probed by listing models", ("", "models", *_FALSE)),
     Row("bootstrap.admin_users", "the accounts are recorded, but nobody can log in"),

@@ -67,14 +67,16 @@ class Purse:
             percent = spent * 100 // limit if limit else 100
             self.notify(BudgetThreshold(self._holder(), limit, spent, percent, self.period.ends_at))
 
-    def refusal(self) -> BudgetExceeded:
-        """402: which budget, its limit, what is spent, when it resets. Whoever wants alerts is told."""
+    def refusal(self, amount: int) -> BudgetExceeded:
+        """402: which budget, its limit, what is spent, when it resets. Whoever wants alerts is told when it is all but used
+        up; that one large request found no room is no news."""
         budget, ends = self.budget, self.period.ends_at
-        self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
+        if (budget.limit - self.spent) * 20 < budget.limit:
+            self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
         resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
         return BudgetExceeded(
-            f"the {budget.terms.schedule} budget of this {budget.scope.value} is exhausted: limit {usd_text(budget.limit)} USD, "
-            f"spent {usd_text(self.spent)} USD; {resets}"
+            f"the {budget.terms.schedule} budget of this {budget.scope.value} has no room for a request that may cost "
+            f"{usd_text(NanoUSD(amount))} USD: limit {usd_text(budget.limit)} USD, spent {usd_text(self.spent)} USD; {resets}"
         )
 
     def _holder(self) -> BudgetHolder:
@@ -221,13 +223,13 @@ class Purses:
                 if purse.good_until == LAPSED:
                     await self._give_back(purse)
                 if asked_at <= purse.refused_at and amount >= purse.refused:
-                    raise purse.refusal()
+                    raise purse.refusal(amount)
                 answer = await self._take(purse, max(amount - purse.free, 0), now)
                 if isinstance(answer, Lease):
                     continue
                 if answer.leased <= purse.leased or time() - asked_at >= REFUSED_WAIT_S:
                     purse.refused_at, purse.refused = time(), amount
-                    raise purse.refusal()
+                    raise purse.refusal(amount)
                 await asyncio.sleep(_REFUSED_STEP_S)
 
     async def _take(self, purse: Purse, need: int, asked_at: float) -> Lease | Standing:

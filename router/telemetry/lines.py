@@ -25,7 +25,8 @@ class LineWriter:
     """Takes lines from one thread (the event loop's) with `write`, and from any thread with `write_now`.
 
     A batch leaves after 100 ms or 64 KB. Without `later` every line leaves at once. A reader that does not read makes lines
-    wait up to 8 MB; what comes then is dropped and counted in `dropped`. A stream that fails is not written again.
+    wait up to 8 MB; what comes then is dropped and counted in `dropped`. A stream whose reader is gone is not written again;
+    what a full disk refuses is dropped too.
     """
 
     def __init__(self, stream: ByteSink, later: Later | None = None, *, max_waiting: int = MAX_WAITING_BYTES) -> None:
@@ -105,10 +106,13 @@ class LineWriter:
                 batch = self._queue.popleft()
             try:
                 self._write_patiently(batch)
-            except (OSError, ValueError):  # the pipe's reader has gone, or the file was closed: nobody is left to tell
+            except (ConnectionError, ValueError):  # the pipe's reader has gone, or the file was closed: nobody is left to tell
                 with self._ready:
                     self._is_broken = True
                     self._queue.clear()
+            except OSError:  # a full disk has room again some day
+                with self._ready:
+                    self.dropped += batch.count(b"\n")
             with self._ready:
                 self._waiting -= len(batch)
 

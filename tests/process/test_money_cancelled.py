@@ -13,12 +13,12 @@ pytestmark = pytest.mark.process
 
 TOLERANCE = 0.02
 PACE = 100
-LONGEST_S = 3.0
+LONGEST_S = 2.0
 AT_ONCE = 20
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("streams", [60, pytest.param(2000, marks=pytest.mark.torture)])
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("streams", [40, pytest.param(2000, marks=pytest.mark.torture)])
 async def test_cancelled_streams_are_metered_within_two_percent(folder: Workplace, streams: int) -> None:
     url = f"sqlite:///{folder.path}/data/router.db"
     draws = random.Random(streams)

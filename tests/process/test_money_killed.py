@@ -111,7 +111,7 @@ async def test_of_two_the_living_one_adopts_the_journal_of_the_killed_one(folder
                 asyncio.create_task(load.run(12, mixed("m"), prefix="dying")),
                 asyncio.create_task(other.run(4, mixed("m"), prefix="living")),
             ]
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.0)
             dying.kill()
             load.is_over = True
             killed_at = time.monotonic()
