@@ -41,7 +41,7 @@ class Money:
             tasks,
             boottime=clock.boottime,
             processes=lambda: self._leases.processes,
-            notify=lambda alert: self.notify(alert),
+            notify=self._tell,
         )
         me = instance, socket.gethostname(), os.getpid()
         self._leases = Leases(self.purses, self._instances, me)
@@ -81,6 +81,9 @@ class Money:
     def fault(self) -> str:
         """Why nothing can be recorded now, "" while it can."""
         return self._journal.fault
+
+    def _tell(self, alert: Alert) -> None:
+        self.notify(alert)
 
     def start(self, jobs: SystemTasks, others_seen: Callable[[int], None]) -> None:
         """`others_seen` is told how many processes live whenever they have been counted."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 
 from router.domain.alerts import Webhook
-from router.domain.budgets import BudgetTerms
+from router.domain.budgets import DEFAULT_TERMS, BudgetTerms
 from router.domain.limits import Limits
 from router.domain.routes import Alias, HealthMode, ProviderSpec, Timeouts
 from router.domain.usage import NanoUSD
@@ -93,7 +93,7 @@ class BudgetSettings:
     """
 
     default_limit: NanoUSD | None = None
-    terms: BudgetTerms = BudgetTerms()
+    terms: BudgetTerms = DEFAULT_TERMS
     denies_on_db_loss: bool = False
 
 

@@ -42,14 +42,17 @@ class BudgetTerms:
     warning_ppm: int = 800_000
 
 
+DEFAULT_TERMS = BudgetTerms()
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`subject` is an id (key, tenant, member) or an alias; `name` is what people call it. The tenant is "" for a model's."""
+    """`subject` is an id (key, tenant, member) or an alias, `name` what people call it; a model's has no tenant."""
 
     scope: BudgetScope
     subject: str
     limit: NanoUSD
-    terms: BudgetTerms = BudgetTerms()
+    terms: BudgetTerms = DEFAULT_TERMS
     name: str = ""
     tenant_id: str = ""
     tenant: str = ""

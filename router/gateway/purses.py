@@ -76,7 +76,8 @@ class Purse:
         resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
         return BudgetExceeded(
             f"the {budget.terms.schedule} budget of this {budget.scope.value} has no room for a request that may cost "
-            f"{usd_text(NanoUSD(amount))} USD: limit {usd_text(budget.limit)} USD, spent {usd_text(self.spent)} USD; {resets}"
+            f"{usd_text(NanoUSD(amount))} USD: limit {usd_text(budget.limit)} USD, "
+            f"spent {usd_text(self.spent)} USD; {resets}"
         )
 
     def _holder(self) -> BudgetHolder:

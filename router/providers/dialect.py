@@ -46,7 +46,10 @@ class Dialect(Protocol):
         ...
 
     def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
-        """The body to send, with `cap` set where the caller gave none. Raises UnsupportedFeature. Idempotent: called again for each attempt."""
+        """The body to send, with `cap` set where the caller gave none. Raises UnsupportedFeature.
+
+        Idempotent: called again for each attempt.
+        """
         ...
 
     def usage_of(self, answer: bytes) -> Usage | None:

@@ -153,7 +153,10 @@ class BoundProvider:
         total_s: float,
         cap: int | None = None,
     ) -> UpstreamCall:
-        """The call for one attempt. `cap`: an output cap to set, since the caller gave none. `forwarded`: the caller's headers, names in lower case; those that may travel do.
+        """The call for one attempt.
+
+        `cap`: an output cap to set, since the caller gave none. `forwarded`: the caller's headers, names in lower case;
+        those that may travel do.
 
         Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
         """

@@ -106,7 +106,10 @@ class LineWriter:
                 batch = self._queue.popleft()
             try:
                 self._write_patiently(batch)
-            except (ConnectionError, ValueError):  # the pipe's reader has gone, or the file was closed: nobody is left to tell
+            except (
+                ConnectionError,
+                ValueError,
+            ):  # the pipe's reader has gone, or the file was closed: nobody is left to tell
                 with self._ready:
                     self._is_broken = True
                     self._queue.clear()

@@ -152,9 +152,7 @@ def test_the_shipped_example_loads_with_one_short_warning() -> None:
 def test_a_warning_for_a_key_without_effect_appears_only_when_it_is_set(tmp_path: Path) -> None:
     assert loaded(tmp_path, MINIMAL + "redis: {url: ''}\nserver: {public_url: ''}").warnings == ()
     warnings = loaded(tmp_path, MINIMAL + "redis: {url: 'redis://h/0'}\nserver: {public_url: 'https://h'}").warnings
-    assert warnings == (
-        "router.yaml:7:10: server.public_url: accepted, not in force yet: no link is made yet",
-    )
+    assert warnings == ("router.yaml:7:10: server.public_url: accepted, not in force yet: no link is made yet",)
 
 
 def test_a_type_without_a_dialect_is_accepted_with_a_warning(tmp_path: Path) -> None:

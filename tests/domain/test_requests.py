@@ -37,7 +37,9 @@ def test_the_acted_on_fields_are_read_and_the_bytes_kept() -> None:
         (Api.CHAT, b"{}", None),
     ],
 )
-def test_the_output_cap_is_read_by_the_names_of_the_api_and_the_larger_counts(api: Api, body: bytes, cap: int | None) -> None:
+def test_the_output_cap_is_read_by_the_names_of_the_api_and_the_larger_counts(
+    api: Api, body: bytes, cap: int | None
+) -> None:
     assert parse_request(api, body).output_cap == cap
 
 

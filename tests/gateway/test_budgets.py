@@ -99,7 +99,7 @@ async def test_a_request_within_the_budget_is_held_then_charged_what_it_used() -
 
 async def test_a_request_that_could_pass_the_limit_is_refused_and_nothing_is_sent() -> None:
     table = Counting(R - 1, p=[answer()])
-    with pytest.raises(BudgetExceeded, match="budget of this tenant has no room for a request that may cost .*: limit"):
+    with pytest.raises(BudgetExceeded, match=r"budget of this tenant has no room for a request that may cost .*: limit"):
         await ask(table)
     assert table.transport.calls == [] and table.limiter.asked == [] and table.ledger.entries == []
 

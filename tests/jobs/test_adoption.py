@@ -9,6 +9,7 @@ import pytest
 from router.domain.errors import StorageUnavailable
 from router.domain.ledger import AdoptionReport, Outcome
 from router.domain.observations import Notice
+from router.domain.ports import Estate
 from router.jobs import adoption as adoption_module
 from router.jobs.adoption import INTERVAL_S, Adoption
 from tests.storage.journals import Bench, die, ended, finished, opened, turns
@@ -102,7 +103,7 @@ async def test_an_adoption_killed_anywhere_is_completed_by_the_next(tmp_path: Pa
             await write(entries)  # type: ignore[arg-type]  # whatever it was given
             raise Killed
 
-        bench.store.write_requests = killed_write  # type: ignore[method-assign,assignment]  # one object, once
+        bench.store.write_requests = killed_write  # type: ignore[method-assign]  # one object, once
     if at == "settled":
 
         async def killed(instance: str) -> None:
@@ -158,7 +159,7 @@ async def test_it_looks_at_once_and_every_ten_seconds() -> None:
     looked, slept = 0, list[float]()
     bench = Bench(Path(os.devnull))
 
-    def find() -> list[adoption_module.Estate]:
+    def find() -> list[Estate]:
         nonlocal looked
         looked += 1
         if looked == 2:

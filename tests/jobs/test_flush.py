@@ -38,7 +38,7 @@ class Store:
 
 
 class MemoryJournal:
-    """Keeps what it is told; gives deferred entries back `at_once` at a time, unless it cannot be read for `unreadable` times."""
+    """Keeps what it is told; gives deferred entries back `at_once` at a time, unless it is `unreadable` so many times."""
 
     def __init__(self) -> None:
         self.kept: list[str] = []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,9 @@ class Load:
     messages: dict[str, str] = field(default_factory=dict)
     is_over: bool = False
 
-    async def run(self, callers: int, body: Callable[[str, random.Random], Entry], *, prefix: str, pause_s: float = 0.0) -> None:
+    async def run(
+        self, callers: int, body: Callable[[str, random.Random], Entry], *, prefix: str, pause_s: float = 0.0
+    ) -> None:
         """So many callers at once until `is_over`. Leaves nothing open."""
         timeout = aiohttp.ClientTimeout(total=30)
         connector = aiohttp.TCPConnector(limit=0)
@@ -69,6 +72,11 @@ class Load:
 
     def times(self, status: int, code: str = "") -> list[float]:
         return [at for at, *answer in self.timeline if answer == [status, code]]
+
+
+def figures(text: str) -> None:
+    """What was measured, for who runs the tests with `-s` or `-rP`."""
+    sys.stdout.write(f"\n{text}\n")
 
 
 def mixed(model: str) -> Callable[[str, random.Random], Entry]:

@@ -1,4 +1,4 @@
-"""Hard budgets on the wire: many at once spend no more than there is, on one daemon and on two; a lowered limit holds at once."""
+"""Hard budgets on the wire: many at once spend no more than there is, on one daemon and on two; a lowered limit holds."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, chat, settings, sse
-from tests.process.money_load import Load, audited, books, settled
+from tests.process.money_load import Load, audited, books, figures, settled
 
 pytestmark = pytest.mark.process
 
@@ -62,9 +62,9 @@ async def spend_the_rest(load: Load, urls: Sequence[str]) -> None:
             for number in range(30):
                 case = f"{load.key}-rest-{number}"
                 answer = await load.ask(http, case, question(case), url)
-                if answer[0] == 402:
+                if answer != (200, ""):
+                    assert answer == (402, "budget_exceeded")
                     break
-            assert answer == (402, "budget_exceeded")
 
 
 async def test_200_at_once_spend_no_more_than_a_budget_for_10(folder: Workplace) -> None:
@@ -89,7 +89,7 @@ async def test_200_at_once_spend_no_more_than_a_budget_for_10(folder: Workplace)
             assert (await audited(routerd))["holds"] is True
         last = await books(url)
         assert (last.leased, last.leases) == (0, [])
-    print(f"\n{admitted} of {AT_ONCE} at once admitted, {BUDGET - last.cost} nano-USD of {BUDGET} left")
+    figures(f"{admitted} of {AT_ONCE} at once admitted, {BUDGET - last.cost} nano-USD of {BUDGET} left")
 
 
 @pytest.mark.timeout(900)
@@ -116,7 +116,7 @@ async def test_200_at_once_on_two_daemons_share_a_budget_for_10(folder: Workplac
         _is_kept(each)
     assert (last.leased, last.leases) == (0, [])
     left = (BUDGET - spent[-1], BUDGET - spent[0])
-    print(f"\n{seeds} seeds: {min(admitted)} to {max(admitted)} admitted at once, {left[0]} to {left[1]} of {BUDGET} left")
+    figures(f"{seeds} seeds: {min(admitted)} to {max(admitted)} admitted at once, {left[0]} to {left[1]} of {BUDGET} left")
 
 
 async def test_a_reload_that_lowers_a_budget_below_what_is_spent_refuses_the_next_request(folder: Workplace) -> None:
@@ -149,7 +149,9 @@ async def test_a_stream_whose_provider_ignores_its_cap_ends_one_event_past_its_h
                 body = chat("m", order, case="over", max_tokens=20, stream=True)
                 answer = await http.post("/v1/chat/completions", json=body, headers={"X-Request-Id": "over"})
                 events = await sse(answer)
-                unpaced = chat("m", "ignore_cap;output_tokens=300;tokens_per_second=0", case="burst", max_tokens=20, stream=True)
+                unpaced = chat(
+                    "m", "ignore_cap;output_tokens=300;tokens_per_second=0", case="burst", max_tokens=20, stream=True
+                )
                 answer = await http.post("/v1/chat/completions", json=unpaced, headers={"X-Request-Id": "burst"})
                 burst = await sse(answer)
             for told in (events, burst):
@@ -175,6 +177,7 @@ def _is_kept(spent: int) -> None:
 
 async def _is_told_what_to_add(daemon: Daemon) -> None:
     """Without Redis two processes keep no rate limit together: both say so, and serve."""
+    said: Entry = {}
     for _ in range(100):
         async with daemon.client(None) as http, http.get("/readyz") as ready:
             said = await ready.json()

@@ -4,12 +4,13 @@ import asyncio
 import random
 import shutil
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, settings, until
-from tests.process.money_load import Books, Load, audited, books, mixed, received, settled
+from tests.process.money_load import Books, Load, audited, books, figures, mixed, received, settled
 
 pytestmark = pytest.mark.process
 
@@ -52,7 +53,7 @@ async def test_killed_under_load_it_loses_and_doubles_nothing(
             begun = time.monotonic()
             routerd = Daemon(folder, config, name=f"routerd-{cycle}")
             truth = received(sim)
-            found = await settled(place(folder, url), lambda now: not now.lost(truth), RECOVERY_S, "the orphans")  # noqa: B023
+            found = await settled(place(folder, url), lambda now: not now.lost(truth), RECOVERY_S, "the orphans")  # noqa: B023  awaited before the name changes
             recovery.append(time.monotonic() - begun)
             _is_whole(found, truth)
             unsent = len(found.unsent(truth))
@@ -75,13 +76,13 @@ async def test_killed_under_load_it_loses_and_doubles_nothing(
     recovered = sum(attempt["outcome"] == "recovered" for attempt in last.attempts)
     assert recovered >= cycles, "nobody was cut: the load was no load"
     assert unsent <= cycles * CALLERS
-    print(
-        f"\n{engine}: {cycles} kills, {len(last.attempts)} attempts, {recovered} recovered, {unsent} of them not sent, "
+    figures(
+        f"{engine}: {cycles} kills, {len(last.attempts)} attempts, {recovered} recovered, {unsent} of them not sent, "
         f"0 lost, 0 double, slowest recovery {max(recovery):.2f} s"
     )
 
 
-def _is_whole(found: Books, truth: "dict[str, int]") -> None:
+def _is_whole(found: Books, truth: Counter[str]) -> None:
     assert found.lost(truth) == {}
     assert found.doubled == []
     more = found.unsent(truth)
@@ -129,7 +130,7 @@ async def test_of_two_the_living_one_adopts_the_journal_of_the_killed_one(folder
         last = await books(postgres_url)
         assert (last.leased, last.leases) == (0, [])
     assert other.statuses[0, ""] == 0
-    print(f"\nadopted {took:.1f} s after the kill: {details['requests']} requests, {details['recovered']} recovered")
+    figures(f"adopted {took:.1f} s after the kill: {details['requests']} requests, {details['recovered']} recovered")
 
 
 async def test_a_daemon_killed_while_it_adopts_leaves_the_rest_to_the_next(folder: Workplace) -> None:

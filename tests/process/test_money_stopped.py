@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.daemon import KEY, Daemon, Simulator, Workplace, settings, until
-from tests.process.money_load import Load, audited, books, mixed, received
+from tests.process.money_load import Load, audited, books, figures, mixed, received
 
 pytestmark = pytest.mark.process
 
@@ -42,4 +42,4 @@ async def test_a_drained_daemon_gives_every_lease_back_and_leaves_no_journal(
         with Daemon(folder, config, name="again") as again:
             assert again.events("adoption") == []
             assert (await audited(again))["holds"] is True
-    print(f"\n{engine}: stopped with streams under way: {len(truth)} attempts, 0 lost, leases 0, no journal")
+    figures(f"{engine}: stopped with streams under way: {len(truth)} attempts, 0 lost, leases 0, no journal")

@@ -49,7 +49,7 @@ async def test_a_database_of_a_later_release_is_refused_and_left_as_it_is(folder
         connection.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later', 'x', 0)")
     connection.close()
     code, said = refused(folder, CONFIG)
-    assert (code, "9999_later" in said, "later routerd" in said, "Traceback" in said) == (1, True, True, False)
+    assert (code, "9999_later" in said, "later routerd" in said, "Traceback" in said) == (2, True, True, False)
 
 
 async def test_a_wrong_file_exits_2_and_names_every_mistake(folder: Workplace) -> None:

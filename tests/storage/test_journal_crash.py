@@ -1,4 +1,4 @@
-"""Any sequence of requests, a death at any moment, and the ledger is what a simple model says: nothing lost, nothing double."""
+"""Any sequence of requests, a death at any moment: the ledger is what a simple model says, nothing lost, nothing double."""
 
 import asyncio
 import os

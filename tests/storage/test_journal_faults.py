@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -179,10 +180,11 @@ async def test_a_really_full_disk_is_survived(small_disk: Path) -> None:
         except OSError:
             break
     sent = 50
-    with pytest.raises(StorageUnavailable):
+    with suppress(StorageUnavailable):
         while sent < 1000:
             await journal.opened(opened(f"r{sent}"))
             sent += 1
+    assert sent < 1000
     for n in range(sent):
         journal.finished(finished(f"r{n}"))
     await turns()

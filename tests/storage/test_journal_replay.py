@@ -44,7 +44,9 @@ def test_a_json_attempt_without_an_end_is_charged_what_it_held() -> None:
     ],
     ids=["none", "one", "rate between two", "silent", "clock stood", "clock went back"],
 )
-def test_a_stream_is_charged_its_last_checkpoint_and_an_interval_more(seen: tuple[tuple[int, int], ...], tokens: int) -> None:
+def test_a_stream_is_charged_its_last_checkpoint_and_an_interval_more(
+    seen: tuple[tuple[int, int], ...], tokens: int
+) -> None:
     attempt = recovered_attempt(opened("r1", stream=True, held=NanoUSD(10**12)), seen)
     assert attempt.usage.output_tokens == tokens
     assert attempt.cost == 100 * 250 + tokens * 2000
@@ -80,7 +82,11 @@ def test_an_attempt_that_was_never_opened_reached_nobody_and_is_no_request() -> 
 
 
 def test_lines_that_come_twice_count_once() -> None:
-    lines = (Opened(opened("r1", stream=True)), Progressed("r1", 1, 10, AT + SECOND), Progressed("r1", 1, 30, AT + 2 * SECOND))
+    lines = (
+        Opened(opened("r1", stream=True)),
+        Progressed("r1", 1, 10, AT + SECOND),
+        Progressed("r1", 1, 30, AT + 2 * SECOND),
+    )
     assert replayed(*lines, *lines) == replayed(*lines)
 
 
