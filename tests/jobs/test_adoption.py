@@ -10,7 +10,6 @@ from router.domain.errors import StorageUnavailable
 from router.domain.ledger import AdoptionReport, Outcome
 from router.domain.observations import Notice
 from router.domain.ports import Estate
-from router.jobs import adoption as adoption_module
 from router.jobs.adoption import INTERVAL_S, Adoption
 from tests.storage.journals import Bench, die, ended, finished, opened, turns
 

@@ -136,12 +136,17 @@ def database_of(config: Mapping[str, Any], daemon: Daemon) -> str:
     return f"sqlite:///{daemon.folder}/{url.removeprefix('sqlite:///')}" if url.startswith("sqlite") else url
 
 
+def _plain(row: Any) -> dict[str, Any]:
+    """A driver's row as a dictionary; both kinds know their keys."""
+    return {name: row[name] for name in row.keys()}  # noqa: SIM118  a row iterates over its values
+
+
 async def books(url: str) -> Books:
     database: Database = await open_database(url)
     try:
         attempts = "SELECT r.request_id AS name, a.* FROM attempts a JOIN requests r ON r.id = a.request"
         wanted = ["SELECT * FROM requests", attempts, "SELECT * FROM budget_periods", "SELECT * FROM leases"]
-        return Books(*[[dict(row) for row in await database.all(sql)] for sql in wanted])
+        return Books(*[[_plain(row) for row in await database.all(sql)] for sql in wanted])
     finally:
         await database.close()
 

@@ -49,6 +49,7 @@ async def test_killed_under_load_it_loses_and_doubles_nothing(
     draws, recovery, unsent = random.Random(engine), [0.0], 0
     with Simulator(folder, "sim", "--tokens-per-second", "100", "--fault", "500=0.1") as sim:
         config = money(url, sim)
+        routerd: Daemon
         for cycle in range(cycles + 1):
             begun = time.monotonic()
             routerd = Daemon(folder, config, name=f"routerd-{cycle}")
@@ -97,7 +98,7 @@ async def _quiet(sim: Simulator) -> None:
 
     def ended() -> bool:
         lines = sim.log()
-        return 2 * sum(line["event"] == "received" for line in lines) == len(lines)
+        return bool(2 * sum(line["event"] == "received" for line in lines) == len(lines))
 
     await until(ended, 10.0, what="the end of what the simulator began")
 

@@ -72,7 +72,7 @@ async def test_without_its_database_it_serves_from_leases_then_refuses_and_loses
     assert (await books(url)).leased == 0
     told = load.messages["storage_unavailable"]
     figures(
-        f"{outage_s:g} s without a database: {len(leased)} served from the lease, {len(refused)} refused ({told!r}), the last "
+        f"{outage_s:g} s without a database: {len(leased)} served from the lease, {len(refused)} refused ({told!r}), last "
         f"{max(refused) - started_at:.2f} s after its return, {len(truth)} attempts, flushed {flushed_s:.2f} s after it"
     )
 
