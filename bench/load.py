@@ -4,44 +4,82 @@ Every answer is checked: a status other than 200, a cut body or a stream without
 """
 
 import asyncio
-from collections.abc import Callable
+import base64
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
 from time import perf_counter
 from typing import Self, cast
 
 from bench.upstream import content_length
 
+PATH = "/v1/chat/completions"
 _FINISHED = b"data: [DONE]"
+_IMAGE_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as bytes, and whether its answer is a stream."""
+    """Requests as heads and bodies, each taken in turn by all connections together. All `bodies` have one length."""
 
-    wire: bytes
+    heads: tuple[bytes, ...]
+    bodies: tuple[bytes, ...]
     is_stream: bool
 
     @classmethod
-    def chat(cls, model: str, key: str, *, stream: bool = False, body_bytes: int = 1024) -> "Call":
-        """A chat request with a body of `body_bytes` bytes."""
-        head, tail = (
+    def chat(
+        cls,
+        models: Sequence[str],
+        keys: Sequence[str],
+        *,
+        stream: bool = False,
+        body_bytes: int = 1024,
+        image: bool = False,
+        headers: Sequence[str] = (),
+    ) -> "Call":
+        """Chat requests of exactly `body_bytes` bytes; with `image` nearly all of it is one image in base64."""
+        bodies = tuple(_body(model, body_bytes, stream=stream, image=image) for model in models)
+        lines = "".join(f"{header}\r\n" for header in headers)
+        heads = tuple(
+            f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{lines}"
+            f"Authorization: Bearer {key}\r\nContent-Length: {body_bytes}\r\n\r\n".encode()
+            for key in keys
+        )
+        return cls(heads, bodies, stream)
+
+
+def _body(model: str, body_bytes: int, *, stream: bool, image: bool) -> bytes:
+    ending = b',"stream":true' * stream
+    if image:
+        before, after = (
+            b'{"model":"%b","messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},'
+            b'{"type":"image_url","image_url":{"url":"data:image/png;base64,' % model.encode(),
+            b'"}}]}]%b}' % ending,
+        )
+    else:
+        before, after = (
             b'{"model":"%b","messages":[{"role":"user","content":"' % model.encode(),
-            b'"}]%b}' % (b',"stream":true' * stream),
+            b'"}]%b}' % ending,
         )
-        body = head + b"x" * (body_bytes - len(head) - len(tail)) + tail
-        wire = (
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            b"Authorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b" % (key.encode(), len(body), body)
-        )
-        return cls(wire, stream)
+    room = body_bytes - len(before) - len(after)
+    return before + (_base64(room) if image else b"x" * room) + after
+
+
+def _base64(length: int) -> bytes:
+    """`length` characters of a random picture, the same in every run."""
+    return base64.b64encode(random.Random(_IMAGE_SEED).randbytes(length))[:length]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one window of load has seen. `latencies_ms` are from the first byte sent to the last received."""
+    """What one window of load has seen, in milliseconds from the first byte sent: to the last byte of each answer, and to
+    the first byte of a stream's body."""
 
     failed: int = 0
     latencies_ms: list[float] = field(default_factory=list)
+    first_bytes_ms: list[float] = field(default_factory=list)
     first_failure: bytes = b""
 
     @property
@@ -52,15 +90,18 @@ class Tally:
 class Caller(asyncio.Protocol):
     """One connection. It reports each answer to the tally that is current when the answer ends."""
 
-    def __init__(self, call: Call, tally_of: Callable[[], Tally]) -> None:
+    def __init__(self, requests: Iterator[tuple[bytes, bytes]], is_stream: bool, tally_of: Callable[[], Tally]) -> None:
         self.started = asyncio.Event()
-        self._call = call
+        self.finished = asyncio.Event()
+        self._requests = requests
+        self._is_stream = is_stream
         self._tally_of = tally_of
         self._transport: asyncio.Transport | None = None
         self._answer = bytearray()
         self._body_at = 0
         self._end: int | None = None
         self._sent_at = 0.0
+        self._first_byte_at = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -75,20 +116,26 @@ class Caller(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
+        self.started.set()
+        self.finished.set()
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
         if self._body_at == 0:
             self._read_head()
-        if self._body_at and self._is_whole():
-            self._finish()
+        if self._body_at:
+            if not self._first_byte_at and len(self._answer) > self._body_at:
+                self._first_byte_at = perf_counter()
+            if self._is_whole():
+                self._finish()
 
     def _send(self) -> None:
         assert self._transport is not None
         self._answer.clear()
-        self._body_at, self._end = 0, None
+        self._body_at, self._end, self._first_byte_at = 0, None, 0.0
+        request = next(self._requests)
         self._sent_at = perf_counter()
-        self._transport.write(self._call.wire)
+        self._transport.writelines(request)
 
     def _read_head(self) -> None:
         head_end = self._answer.find(b"\r\n\r\n")
@@ -106,11 +153,15 @@ class Caller(asyncio.Protocol):
         return self._answer.endswith(b"\r\n0\r\n\r\n")
 
     def _finish(self) -> None:
-        is_good = self._answer.startswith(b"HTTP/1.1 200 ") and (not self._call.is_stream or _FINISHED in self._answer)
+        is_good = self._answer.startswith(b"HTTP/1.1 200 ") and (not self._is_stream or _FINISHED in self._answer[-200:])
         if not is_good:
             self._fail()
             return
-        self._tally_of().latencies_ms.append((perf_counter() - self._sent_at) * 1000)
+        tally = self._tally_of()
+        tally.latencies_ms.append((perf_counter() - self._sent_at) * 1000)
+        if self._is_stream:
+            tally.first_bytes_ms.append((self._first_byte_at - self._sent_at) * 1000)
+        self.finished.set()
         if self._transport is not None:
             self._send()
 
@@ -118,25 +169,28 @@ class Caller(asyncio.Protocol):
         """A failed answer ends its connection: an overloaded gateway is not to be hammered."""
         tally = self._tally_of()
         tally.failed += 1
-        tally.first_failure = tally.first_failure or bytes(self._answer[:400])
+        tally.first_failure = tally.first_failure or bytes(self._answer[:400]) or b"the connection was closed"
         self.hang_up()
 
 
 class Load:
-    """`connections` callers at work from entering to leaving the block; `tally` is replaced to open a new window."""
+    """Callers at work from entering to leaving the block; `tally` is replaced to open a new window."""
 
-    def __init__(self, port: int, call: Call, connections: int) -> None:
+    def __init__(self, port: int, parts: Sequence[tuple[Call, int]]) -> None:
+        """`parts` are calls, each with the number of connections that make it."""
         self.tally = Tally()
         self._port = port
-        self._call = call
-        self._connections = connections
+        self._parts = parts
         self._callers: list[Caller] = []
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for _ in range(self._connections):
-            _transport, caller = await loop.create_connection(self._make_caller, "127.0.0.1", self._port)
-            self._callers.append(caller)
+        for call, connections in self._parts:
+            requests = zip(cycle(call.heads), cycle(call.bodies), strict=False)
+            make_caller = partial(Caller, requests, call.is_stream, lambda: self.tally)
+            for _ in range(connections):
+                _transport, caller = await loop.create_connection(make_caller, "127.0.0.1", self._port)
+                self._callers.append(caller)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -145,8 +199,9 @@ class Load:
         await asyncio.sleep(0)
 
     async def all_started(self) -> None:
-        """Every caller has the head of an answer."""
+        """Every caller has the head of an answer, or has failed."""
         await asyncio.gather(*(caller.started.wait() for caller in self._callers))
 
-    def _make_caller(self) -> Caller:
-        return Caller(self._call, lambda: self.tally)
+    async def all_finished_once(self) -> None:
+        """Every caller has a whole answer, or has failed."""
+        await asyncio.gather(*(caller.finished.wait() for caller in self._callers))

@@ -1,6 +1,9 @@
-"""What is measured on one gateway: CPU and latency per scenario, start-up, idle memory, memory per open stream."""
+"""One contestant measured: CPU, latency and lag of each scenario, start-up, idle memory, memory per open stream."""
 
 import asyncio
+import os
+import resource
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,33 +12,23 @@ from statistics import quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from bench.gateways import KEY, Gateway
+from bench.gateways import Gateway
+from bench.lag import Buckets, lag_buckets
 from bench.load import Call, Load, Tally
-from bench.processes import Cores, Process, free_port
+from bench.processes import Cores, Process, fetch, free_port
+from bench.scenarios import Part, Scenario, stream_part
 
-WARM_UP_S = 0.7
-OPEN_STREAMS = 500
+WARM_UP_S = 0.5
+FIRST_ANSWERS_LIMIT_S = 60.0
+WINDOW_LIMIT_S = 60.0
 # Long enough for the slow provider to send each stream a few events.
 HOLD_STREAMS_S = 3.0
+# Each open stream is a descriptor or two in every process.
+_DESCRIPTORS = 8192
 
 
 class LoadFailure(Exception):
     """Some answers were not good: figures about them would mean nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    name: str
-    call: Call
-    connections: int
-
-
-SCENARIOS = (
-    Scenario("JSON 1 KB, 16 connections", Call.chat("gpt-4o-mini", KEY), 16),
-    Scenario("JSON 1 KB, 64 connections", Call.chat("gpt-4o-mini", KEY), 64),
-    Scenario("20-event streams in one burst, 16", Call.chat("gpt-4o-mini", KEY, stream=True), 16),
-    Scenario("20-event streams, 5 ms apart, 64", Call.chat("gpt-4o-mini-paced", KEY, stream=True), 64),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +42,9 @@ class Sample:
     core_busy: float
     p50_ms: float
     p99_ms: float
+    first_p50_ms: float | None = None
+    first_p99_ms: float | None = None
+    lag: Buckets = Buckets()  # noqa: RUF009  an empty tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,69 +54,160 @@ class Footprint:
     idle_mb: float
 
 
-@asynccontextmanager
-async def running(gateway: Gateway, upstream_port: int, cores: Cores) -> AsyncIterator[tuple[Process, int]]:
-    """The gateway alone on its core, ready, with its port; ended and its files removed on the way out."""
-    with TemporaryDirectory(prefix="routerd-bench-") as folder:
-        port = free_port()
-        started = perf_counter()
-        command = gateway.command(port, upstream_port, Path(folder))
-        process = Process.start(command, core=cores.measured, folder=Path(folder), name=gateway.name)
-        try:
-            await process.ready(port, gateway.ready_path, started)
-            yield process, port
-        finally:
-            await process.stop()
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A contestant that answers on `port`; `process` is None where that is the provider itself."""
+
+    gateway: Gateway
+    port: int
+    process: Process | None
+    folder: Path
+
+    def log_tail(self) -> str:
+        return "" if self.process is None else self.process.log_tail()
 
 
-async def measure(
-    gateway: Gateway, upstream_port: int, cores: Cores, *, seconds: float, scenarios: Sequence[Scenario] = SCENARIOS
-) -> tuple[Footprint, list[Sample]]:
-    """Start the gateway, take its idle footprint, run each scenario for `seconds`."""
-    async with running(gateway, upstream_port, cores) as (process, port):
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The provider under load, the cores, and how long each measurement takes."""
+
+    upstream_port: int
+    cores: Cores
+    seconds: float
+
+    @classmethod
+    @asynccontextmanager
+    async def standing(cls, seconds: float) -> AsyncIterator["Rig"]:
+        """The provider runs until the block is left; this process keeps to the core of the load."""
+        cores = Cores.of_this_machine()
+        os.sched_setaffinity(0, {cores.load})
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, hard) if hard >= 0 else _DESCRIPTORS, hard))
+        with TemporaryDirectory(prefix="routerd-bench-") as folder:
+            port, started = free_port(), perf_counter()
+            command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
+            upstream = Process.start(command, core=cores.load, folder=Path(folder), name="upstream")
+            try:
+                await upstream.ready(port, "", started)
+                yield cls(port, cores, seconds)
+            finally:
+                await upstream.stop()
+
+    @asynccontextmanager
+    async def running(self, gateway: Gateway) -> AsyncIterator[Running]:
+        """The gateway alone on its core, ready; ended and its files removed on the way out. Raises StartFailure."""
+        with TemporaryDirectory(prefix="routerd-bench-") as name:
+            folder = Path(name)
+            if gateway.command is None:
+                yield Running(gateway, self.upstream_port, None, folder)
+                return
+            port = free_port()
+            command = await gateway.command(port, self.upstream_port, folder)
+            started = perf_counter()
+            process = Process.start(
+                command, core=self.cores.measured, folder=folder, name=gateway.name, is_quiet=gateway.is_quiet
+            )
+            try:
+                await process.ready(port, gateway.ready_path, started, limit_s=gateway.start_limit_s)
+                yield Running(gateway, port, process, folder)
+            finally:
+                await process.stop()
+
+    async def footprint(self, running: Running) -> Footprint | None:
+        """Start-up and memory before its first request; None for the provider itself."""
+        if running.process is None:
+            return None
         await asyncio.sleep(0.3)
-        footprint = Footprint(gateway.name, process.start_s, process.rss_bytes() / 2**20)
-        samples = [await _run(gateway.name, process, port, scenario, seconds) for scenario in scenarios]
-    return footprint, samples
+        return Footprint(running.gateway.name, running.process.start_s, running.process.rss_bytes() / 2**20)
 
+    async def sample(self, running: Running, scenario: Scenario) -> Sample:
+        """One measurement, longer than `seconds` only where a gateway has not answered everybody by then.
 
-async def _run(name: str, process: Process, port: int, scenario: Scenario, seconds: float) -> Sample:
-    async with Load(port, scenario.call, scenario.connections) as load:
-        await asyncio.sleep(WARM_UP_S)
-        warm, load.tally = load.tally, Tally()
-        cpu, began = process.cpu_s(), perf_counter()
-        await asyncio.sleep(seconds)
-        tally, took = load.tally, perf_counter() - began
-        cpu = process.cpu_s() - cpu
-    failed = warm.failed + tally.failed
-    if failed or tally.finished < 2:
-        first = (warm.first_failure or tally.first_failure).decode(errors="replace")
-        raise LoadFailure(
-            f"{name}, {scenario.name}: {failed} failed, {tally.finished} good; the first:\n{first}\n{process.log_tail()}"
+        Raises LoadFailure when an answer was not good.
+        """
+        gateway, parts = running.gateway, self._calls(running.gateway, scenario.parts)
+        callers = sum(connections for _, connections in parts)
+        async with Load(running.port, parts) as load:
+            await _warm_up(load)
+            warm, lag_before = load.tally, await _lag(running, scenario)
+            load.tally = Tally()
+            cpu, began = _cpu_s(running), perf_counter()
+            await asyncio.sleep(self.seconds * scenario.stretch)
+            await _until_answered(load, callers)
+            tally, took = load.tally, perf_counter() - began
+            cpu = _cpu_s(running) - cpu
+            lag_after = await _lag(running, scenario)
+        if warm.failed or tally.failed or tally.finished < 2:
+            raise _failure(running, scenario.title, warm if warm.failed else tally)
+        latencies, firsts = quantiles(tally.latencies_ms, n=100), quantiles(tally.first_bytes_ms or (0.0, 0.0), n=100)
+        is_stream = bool(tally.first_bytes_ms)
+        return Sample(
+            gateway.name,
+            scenario.title,
+            requests_per_s=tally.finished / took,
+            cpu_us=cpu / tally.finished * 1e6,
+            core_busy=cpu / took,
+            p50_ms=latencies[49],
+            p99_ms=latencies[98],
+            first_p50_ms=firsts[49] if is_stream else None,
+            first_p99_ms=firsts[98] if is_stream else None,
+            lag=lag_after - lag_before,
         )
-    percentiles = quantiles(tally.latencies_ms, n=100)
-    return Sample(
-        name,
-        scenario.name,
-        requests_per_s=tally.finished / took,
-        cpu_us=cpu / tally.finished * 1e6,
-        core_busy=cpu / took,
-        p50_ms=percentiles[49],
-        p99_ms=percentiles[98],
+
+    def _calls(self, gateway: Gateway, parts: Sequence[Part]) -> list[tuple[Call, int]]:
+        headers = tuple(header.format(upstream=self.upstream_port) for header in gateway.headers)
+        return [(part.call(gateway.keys, headers), part.connections) for part in parts]
+
+    async def stream_memory(self, gateway: Gateway, streams: int) -> float:
+        """KB of memory each of `streams` slow streams takes, above a gateway that has already served some."""
+        async with self.running(gateway) as running:
+            assert running.process is not None
+            async with Load(running.port, self._calls(gateway, (stream_part("", 16),))) as load:
+                await _warm_up(load)
+            before = running.process.rss_bytes()
+            async with Load(running.port, self._calls(gateway, (stream_part("-slow", streams),))) as load:
+                try:
+                    async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
+                        await load.all_started()
+                except TimeoutError:
+                    raise LoadFailure(f"{gateway.name}: {streams} streams did not all start") from None
+                await asyncio.sleep(HOLD_STREAMS_S)
+                if load.tally.failed:
+                    raise _failure(running, f"{streams} slow streams", load.tally)
+                return (running.process.rss_bytes() - before) / streams / 1024
+
+
+async def _warm_up(load: Load) -> None:
+    """Until everybody has an answer, and `WARM_UP_S` at least. Raises LoadFailure."""
+    await asyncio.sleep(WARM_UP_S)
+    try:
+        async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
+            await load.all_finished_once()
+    except TimeoutError:
+        raise LoadFailure(f"not everybody had an answer after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
+
+
+async def _until_answered(load: Load, count: int) -> None:
+    """A slow gateway gets time for as many answers as there are callers."""
+    deadline = perf_counter() + WINDOW_LIMIT_S
+    while load.tally.finished < count and not load.tally.failed and perf_counter() < deadline:
+        await asyncio.sleep(0.02)
+
+
+def _failure(running: Running, what: str, tally: Tally) -> LoadFailure:
+    first = tally.first_failure.decode(errors="replace")
+    return LoadFailure(
+        f"{running.gateway.name}, {what}: {tally.failed} failed, {tally.finished} good; the first:\n{first}\n"
+        f"{running.log_tail()}"
     )
 
 
-async def stream_memory(gateway: Gateway, upstream_port: int, cores: Cores) -> float:
-    """KB of memory each of `OPEN_STREAMS` slow streams takes, above a gateway that has already served some."""
-    async with running(gateway, upstream_port, cores) as (process, port):
-        async with Load(port, Call.chat("gpt-4o-mini", KEY, stream=True), 16):
-            await asyncio.sleep(WARM_UP_S)
-        before = process.rss_bytes()
-        async with Load(port, Call.chat("gpt-4o-mini-slow", KEY, stream=True), OPEN_STREAMS) as load, asyncio.timeout(30):
-            await load.all_started()
-            await asyncio.sleep(HOLD_STREAMS_S)
-            if load.tally.failed:
-                raise LoadFailure(
-                    f"{gateway.name}: {load.tally.failed} of {OPEN_STREAMS} slow streams failed\n{process.log_tail()}"
-                )
-            return (process.rss_bytes() - before) / OPEN_STREAMS / 1024
+def _cpu_s(running: Running) -> float:
+    return 0.0 if running.process is None else running.process.cpu_s()
+
+
+async def _lag(running: Running, scenario: Scenario) -> Buckets:
+    """The lag histogram so far; empty for who has none or where it is not asked for."""
+    if "lag_p99_ms" not in scenario.rows or not running.gateway.metrics_path:
+        return Buckets()
+    return lag_buckets((await fetch(running.port, running.gateway.metrics_path)).decode())

@@ -1,10 +1,11 @@
-"""Processes under measurement: started on one core, watched through /proc, ended by name of their own id only."""
+"""Processes under measurement: started on one core, watched through /proc, ended by their own ids only."""
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,19 @@ from time import perf_counter
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-START_LIMIT_S = 20.0
+START_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
+PROBE_LIMIT_S = 5.0
 
 
 class StartFailure(Exception):
     """A process that ended or stayed silent instead of becoming ready; the message holds the end of its log."""
+
+
+def with_parent() -> list[str]:
+    """What a command begins with so that the kernel ends it with this process, however that ends."""
+    program = shutil.which("setpriv")
+    return [] if program is None else [program, "--pdeathsig", "KILL"]
 
 
 def free_port() -> int:
@@ -51,27 +59,33 @@ class Process:
         self._log = log
 
     @classmethod
-    def start(cls, command: Sequence[str], *, core: int, folder: Path, name: str) -> "Process":
-        """Run `command` in `folder` on `core`; its output goes to `folder/name.log`."""
+    def start(cls, command: Sequence[str], *, core: int, folder: Path, name: str, is_quiet: bool = False) -> "Process":
+        """Run `command` in `folder` on `core`; its output goes to `folder/name.log`, nowhere where `is_quiet`."""
         before = os.sched_getaffinity(0)
         log = folder / f"{name}.log"
+        log.touch()
         root = str(Path(__file__).parents[1])
         environment = {**os.environ, "PYTHONPATH": root}
         # A child inherits the affinity of its parent, so it never runs an instruction elsewhere.
         os.sched_setaffinity(0, {core})
         try:
-            with log.open("wb") as output:
+            with Path(os.devnull if is_quiet else log).open("wb") as output:
                 child = subprocess.Popen(
-                    command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                    [*with_parent(), *command],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
                 )
         finally:
             os.sched_setaffinity(0, before)
         return cls(child, log)
 
-    async def ready(self, port: int, path: str, started: float) -> None:
-        """Wait for 200 on GET `path`, or for an open port where `path` is empty; StartFailure after `START_LIMIT_S`."""
+    async def ready(self, port: int, path: str, started: float, *, limit_s: float = START_LIMIT_S) -> None:
+        """Wait for 200 on GET `path`, or for an open port where `path` is empty; StartFailure after `limit_s`."""
         while not await _answers(port, path):
-            if self._child.poll() is not None or perf_counter() - started > START_LIMIT_S:
+            if self._child.poll() is not None or perf_counter() - started > limit_s:
                 raise StartFailure(f"not ready; the end of its log:\n{self.log_tail()}")
             await asyncio.sleep(0.005)
         self.start_s = perf_counter() - started
@@ -116,21 +130,27 @@ def _cpu_ticks(pid: int) -> int:
 
 async def _answers(port: int, path: str) -> bool:
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
         if not path:
-            return True
-        writer.write(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % path.encode())
-        return b" 200 " in await reader.readline()
-    except OSError:
+            return await _opens(port)
+        return b" 200 " in (await fetch(port, path)).partition(b"\r\n")[0]
+    except (OSError, TimeoutError):
         return False
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
 
 
-Command = Callable[[int], Sequence[str]]
-"""A port to the command that serves on it."""
+async def _opens(port: int) -> bool:
+    _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
+async def fetch(port: int, path: str) -> bytes:
+    """GET `path` on a connection of its own: the whole answer, head and body. Raises OSError, TimeoutError."""
+    async with asyncio.timeout(PROBE_LIMIT_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" % path.encode())
+            return await reader.read()
+        finally:
+            writer.close()

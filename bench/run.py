@@ -1,14 +1,16 @@
-"""`make bench`: routerd against a bare aiohttp proxy, alternating, each alone on one core; prints one table.
+"""`make bench`: routerd, a bare aiohttp proxy and nginx in turns, each alone on one core; prints one table.
 
-Everything runs on loopback and ends by itself. Machines drift: read the ratios; under a quarter is no difference.
+Everything runs on loopback and ends by itself. Machines drift: read the ratios; under 15 % is no difference.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import platform
+import signal
 import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,79 +18,94 @@ from time import perf_counter
 
 import uvloop
 
-from bench.gateways import Gateway, bare, routerd
-from bench.measure import SCENARIOS, Footprint, LoadFailure, Sample, measure, stream_memory
-from bench.processes import Cores, Process, StartFailure, free_port
-from bench.report import Results, document, table
+from bench import ablation, scale
+from bench.arguments import Options, read_arguments
+from bench.compare import Results, compare
+from bench.gateways import Gateway, bare, nginx
+from bench.measure import LoadFailure, Rig
+from bench.peers import installed_peers
+from bench.processes import StartFailure
+from bench.progress import say
+from bench.report import document, table
+from bench.routerd import Urls, routerd, sqlite
+from bench.scenarios import SCENARIOS
+from bench.stores import postgres_and_redis
+from bench.variants import measure_variants, variants_table
 
-LIMIT_S = 900.0
+LIMIT_S = 3600.0
 
 
 def main() -> None:
-    given = arguments().parse_args()
+    options = read_arguments()
     if not hasattr(os, "sched_setaffinity") or not Path("/proc/self/stat").exists():
         sys.exit("bench reads CPU times from /proc and pins processes to cores: it needs Linux.")
-    candidate = bare("bare again") if given.noise else routerd(given.routerd)
     began = perf_counter()
     try:
-        results = uvloop.run(compare(bare(), candidate, rounds=given.rounds, seconds=given.seconds))
+        text, is_whole = uvloop.run(_bounded(options))
     except (LoadFailure, StartFailure, TimeoutError) as failure:
         sys.exit(f"bench: {str(failure) or f'not done within {LIMIT_S:.0f} s'}")
-    machine = facts()
-    print(f"{table(results)}\n\n{given.rounds} rounds of {given.seconds:g} s, {perf_counter() - began:.0f} s in all")
-    print(", ".join(machine.values()))
-    if given.json:
-        given.json.write_text(json.dumps(document(results, machine), indent=2) + "\n")
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit("bench: interrupted; everything it started has ended")
+    took = perf_counter() - began
+    print(f"{text}\n\nmedians of {options.rounds} round(s) of {options.seconds:g} s, {options.store}; {took:.0f} s in all")
+    print(", ".join(facts().values()))
+    sys.exit(0 if is_whole else 1)
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "--rounds", type=int, default=3, choices=range(1, 21), metavar="1..20", help="alternations; medians are over these"
-    )
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples and medians there")
-    parser.add_argument(
-        "--routerd", type=Path, default=Path(sys.executable).with_name("routerd"), help="the program to measure"
-    )
-    parser.add_argument(
-        "--noise", action="store_true", help="measure the bare proxy against itself: what this machine calls equal"
-    )
-    return parser
+async def _bounded(options: Options) -> tuple[str, bool]:
+    """The table, and whether routerd and its yardstick have all their figures; ends on SIGTERM too."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with asyncio.timeout(LIMIT_S), AsyncExitStack() as stack:
+        rig = await stack.enter_async_context(Rig.standing(options.seconds))
+        urls: Urls = sqlite
+        if options.store != "sqlite":
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="routerd-bench-")))
+            urls = await stack.enter_async_context(postgres_and_redis(folder, rig.cores.load))
+        return await _run(options, rig, urls)
 
 
-async def compare(yardstick: Gateway, candidate: Gateway, *, rounds: int, seconds: float) -> Results:
-    """Run both in turns, the order swapped each round."""
-    cores = Cores.of_this_machine()
-    os.sched_setaffinity(0, {cores.load})
-    with TemporaryDirectory(prefix="routerd-bench-") as folder:
-        port = free_port()
-        started = perf_counter()
-        command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
-        upstream = Process.start(command, core=cores.load, folder=Path(folder), name="upstream")
-        try:
-            async with asyncio.timeout(LIMIT_S):
-                await upstream.ready(port, "", started)
-                turns = ([yardstick, candidate, candidate, yardstick] * rounds)[: 2 * rounds]
-                measured = [await announced(gateway, port, cores, seconds) for gateway in turns]
-                stream_kb = {g.name: await stream_memory(g, port, cores) for g in (yardstick, candidate)}
-        finally:
-            await upstream.stop()
-    footprints = [footprint for footprint, _ in measured]
-    return Results(yardstick.name, candidate.name, [s for _, samples in measured for s in samples], footprints, stream_kb)
+async def _run(options: Options, rig: Rig, urls: Urls) -> tuple[str, bool]:
+    match options.mode:
+        case "scale":
+            samples = await measure_variants(rig, scale.variants(urls), rounds=options.rounds)
+            return variants_table(samples, scale.COLUMNS), True
+        case "ablation":
+            samples = await measure_variants(rig, ablation.variants(urls), rounds=options.rounds)
+            return f"{variants_table(samples, ablation.COLUMNS)}\n\n{ablation.NOTE}", True
+        case "noise":
+            contestants = [bare(), bare("bare again")]
+        case _:
+            contestants = await _contestants(options, urls)
+    scenarios = [scenario for scenario in SCENARIOS if scenario.group in options.groups]
+    results = await compare(rig, contestants, scenarios, rounds=options.rounds, streams=options.streams)
+    return _told(options, results)
 
 
-async def announced(gateway: Gateway, upstream_port: int, cores: Cores, seconds: float) -> tuple[Footprint, list[Sample]]:
-    footprint, samples = await measure(gateway, upstream_port, cores, seconds=seconds)
-    say(f"{gateway.name}: {', '.join(f'{sample.cpu_us:.0f}' for sample in samples)} us")
-    return footprint, samples
+async def _contestants(options: Options, urls: Urls) -> list[Gateway]:
+    """The yardstick first, the candidate second."""
+    contestants = [bare(), routerd(program=options.program, urls=urls)]
+    relay = nginx()
+    if relay is None:
+        say("nginx is not installed: its column is left out")
+    else:
+        contestants.append(relay)
+    if options.peers:
+        contestants += await asyncio.to_thread(installed_peers)
+    return contestants
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _told(options: Options, results: Results) -> tuple[str, bool]:
+    yardstick, candidate = results.gateways[:2]
+    if options.json:
+        content = document(results, facts(), candidate=candidate, yardstick=yardstick)
+        options.json.write_text(json.dumps(content, indent=2) + "\n")
+    is_whole = not any(failure.startswith((f"{yardstick}:", f"{candidate}:")) for failure in results.failures)
+    return table(results, candidate=candidate, yardstick=yardstick), is_whole
 
 
-def facts() -> dict[str, str]:
+def facts() -> Mapping[str, str]:
     """What a reader needs to compare figures of two machines."""
     return {
         "python": f"Python {platform.python_version()}",
@@ -100,5 +117,4 @@ def facts() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    say("measuring " + "; ".join(scenario.name for scenario in SCENARIOS))
     main()

@@ -1,6 +1,7 @@
 """A fake provider as lean as Python allows: fixed answers to chat requests over raw HTTP/1.1.
 
-The body decides by what occurs in it: `"stream":true` a stream, `-paced"` an event each 5 ms, `-slow"` one each second.
+The name of the model decides: `-paced` an event each 5 ms, `-slow` one each second, `-long` 500 events, `-first` one event
+and the others a moment later.
 """
 
 import argparse
@@ -13,9 +14,12 @@ from typing import cast
 import uvloop
 
 EVENTS = 20
+LONG_EVENTS = 500
 PACE_S = 0.005
 SLOW_S = 1.0
 SLOW_EVENTS = 60
+# What decides stands at the beginning and the end of a body, also where there is a megabyte between them.
+_EDGE = 300
 
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -46,10 +50,10 @@ def json_answer() -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-def stream_events() -> list[bytes]:
-    """`EVENTS` chat chunks, the last with its finish reason, as HTTP chunks; without usage and `[DONE]`."""
+def stream_events(count: int = EVENTS) -> list[bytes]:
+    """`count` chat chunks, the last with its finish reason, as HTTP chunks; without usage and `[DONE]`."""
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": _WORDS[n % len(_WORDS)]} for n in range(EVENTS - 2)]
+    deltas += [{"content": _WORDS[n % len(_WORDS)]} for n in range(count - 2)]
     return [_event(delta, None) for delta in deltas] + [_event({}, "stop")]
 
 
@@ -73,6 +77,8 @@ _CHUNK = {
 }
 JSON_ANSWER = json_answer()
 STREAM = stream_events()
+BURST = _STREAM_HEAD + b"".join(STREAM)
+LONG_BURST = _STREAM_HEAD + b"".join(stream_events(LONG_EVENTS))
 USAGE = _frame({**_CHUNK, "choices": [], "usage": {"prompt_tokens": 211, "completion_tokens": 33, "total_tokens": 244}})
 DONE = _chunk(b"data: [DONE]\n\n")
 
@@ -81,7 +87,8 @@ class Provider(asyncio.Protocol):
     """One connection; requests are framed by Content-Length and answered one after the other."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._body_at = self._end = 0
         self._transport: asyncio.Transport | None = None
         self._pacer: asyncio.TimerHandle | None = None
 
@@ -95,24 +102,35 @@ class Provider(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            end = head_end + 4 + content_length(self._buffer[:head_end])
-            if len(self._buffer) < end:
-                return
-            body, self._buffer = self._buffer[head_end + 4 : end], self._buffer[end:]
-            self._answer(body)
+        while self._is_whole():
+            edges = bytes(self._buffer[self._body_at : min(self._body_at + _EDGE, self._end)])
+            edges += bytes(self._buffer[max(self._body_at, self._end - _EDGE) : self._end])
+            del self._buffer[: self._end]
+            self._body_at = self._end = 0
+            self._answer(edges)
 
-    def _answer(self, body: bytes) -> None:
-        if b'"stream":true' not in body and b'"stream": true' not in body:
+    def _is_whole(self) -> bool:
+        if not self._end:
+            head_end = self._buffer.find(b"\r\n\r\n")
+            if head_end < 0:
+                return False
+            self._body_at = head_end + 4
+            self._end = self._body_at + content_length(bytes(self._buffer[:head_end]))
+        return len(self._buffer) >= self._end
+
+    def _answer(self, edges: bytes) -> None:
+        if b'"stream":true' not in edges and b'"stream": true' not in edges:
             self._write(JSON_ANSWER)
             return
-        ending = [USAGE, DONE] if b"include_usage" in body else [DONE]
-        if b'-slow"' in body:
-            self._pace(iter([_STREAM_HEAD, *(STREAM[:-1] * 4)[:SLOW_EVENTS], STREAM[-1], *ending, _LAST_CHUNK]), SLOW_S)
-        elif b'-paced"' in body:
-            self._pace(iter([_STREAM_HEAD + STREAM[0], *STREAM[1:], b"".join(ending) + _LAST_CHUNK]), PACE_S)
+        ending = (USAGE if b"include_usage" in edges else b"") + DONE
+        if b'-slow"' in edges:
+            self._pace(iter([_STREAM_HEAD, *(STREAM[:-1] * 4)[:SLOW_EVENTS], STREAM[-1], ending + _LAST_CHUNK]), SLOW_S)
+        elif b'-paced"' in edges:
+            self._pace(iter([_STREAM_HEAD + STREAM[0], *STREAM[1:], ending + _LAST_CHUNK]), PACE_S)
+        elif b'-first"' in edges:
+            self._pace(iter([_STREAM_HEAD + STREAM[0], b"".join(STREAM[1:]) + ending + _LAST_CHUNK]), PACE_S)
         else:
-            self._write(b"".join([_STREAM_HEAD, *STREAM, *ending, _LAST_CHUNK]))
+            self._write((LONG_BURST if b'-long"' in edges else BURST) + ending + _LAST_CHUNK)
 
     def _pace(self, parts: Iterable[bytes], pause_s: float) -> None:
         part = next(iter(parts), None)

@@ -89,5 +89,6 @@ def entry(number: int, **changes: Any) -> LedgerEntry:
         draw=0.25,
         facets='{"api":"chat"}',
         health="openai/gpt-4",
+        member="ann@example.com",
     )
     return structs.replace(made, **changes)

@@ -1,22 +1,24 @@
 """One daemon, from its first line to its last: opens in order, serves, drains, closes in reverse."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from pathlib import Path
 
 import uvloop
 
+from router.app.idempotency import idempotency_of
 from router.app.instruments import Instruments, opened_instruments
 from router.app.limiter import LimiterRefused, Limits, limits_of
 from router.app.money import Money
+from router.app.notices import notices_of
+from router.app.places import Place
 from router.app.signals import Stop
 from router.app.stores import open_database
 from router.config.bootstrap_items import bootstrap_items
-from router.config.paths import control_socket
 from router.config.problems import ConfigError
 from router.config.reload import Prepared, Reloader
+from router.config.restart import waiting_for_restart
 from router.config.secrets import Purpose, SecretUnavailable, derive, server_secret
 from router.config.snapshot import Snapshot
 from router.domain.errors import StorageUnavailable
@@ -29,13 +31,14 @@ from router.gateway.pipeline import Gateway, World
 from router.jobs.lag import LoopLag
 from router.jobs.outbox import Outbox
 from router.jobs.probes import Probe, Probes
+from router.jobs.sweep import KeySweep
 from router.limits.addresses import AddressWindows
 from router.providers.registry import bind
 from router.providers.transports import Transports
 from router.server.control_socket import ControlRoutes
 from router.server.edge import Edge
 from router.server.errors import status_of
-from router.server.listener import ControlSocket, Listener, UnsafeParser, require_c_parser
+from router.server.listener import Listener, UnsafeParser, require_c_parser
 from router.server.routes import build_table
 from router.server.state import Serving
 from router.storage.bootstrap import BootstrapSeals, apply_bootstrap
@@ -43,9 +46,8 @@ from router.storage.database import Database, DatabaseRefused
 from router.storage.keys import Keys
 from router.storage.outbox import OutboxTable
 from router.storage.usage import UsageTables
-from router.system import VERSION, SystemTasks, settle_memory
+from router.system import SystemTasks, settle_memory
 
-DATABASE_WATCH_S = 0.5
 INTERRUPT_GRACE_S = 2.0
 TASKS_GRACE_S = 35.0
 LEDGER_GRACE_S = 15.0
@@ -59,18 +61,18 @@ class StartRefused(Exception):
         self.exit_code = exit_code
 
 
-def run(config_path: Path, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. Raises ConfigError for the file, StartRefused for everything else."""
+def run(reloader: Reloader, prepared: Prepared, place: Place) -> None:
+    """Serve until SIGTERM or SIGINT, or until the place has no use for it, then drain. Raises StartRefused."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config_path, environ))
+        runner.run(_serve(reloader, prepared, place))
 
 
-async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
+async def _serve(reloader: Reloader, prepared: Prepared, place: Place) -> None:
     stop = Stop()
     try:
         require_c_parser()
         async with AsyncExitStack() as stack:
-            app = await _open(config_path, environ, stack)
+            app = await _open(reloader, prepared, place, stack)
             stop.install(reload_soon=app.reload_soon, hurry=app.serving.quiet.set)
             await app.serve(stop)
     except (UnsafeParser, StorageUnavailable, SecretUnavailable) as error:
@@ -79,13 +81,11 @@ async def _serve(config_path: Path, environ: Mapping[str, str]) -> None:
         raise StartRefused(str(error), exit_code=2) from error
 
 
-async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitStack) -> "App":
+async def _open(reloader: Reloader, prepared: Prepared, place: Place, stack: AsyncExitStack) -> "App":
     """Everything the daemon stands on, opened in order; `stack` closes it in reverse."""
-    reloader = Reloader(config_path, environ)
-    prepared = reloader.prepare()
     config = prepared.loaded.config
-    instruments = stack.enter_context(opened_instruments(config.observability.log_format))
-    database = await open_database(config, stack)
+    instruments = stack.enter_context(opened_instruments(config.observability.log_format, place.worker))
+    database = await open_database(config, stack, holds_lock=place.holds_lock)
     money = await Money.open(
         config,
         database,
@@ -95,7 +95,8 @@ async def _open(config_path: Path, environ: Mapping[str, str], stack: AsyncExitS
         tasks=instruments.tasks,
     )
     limits = limits_of(config.redis, instruments, lambda: money.processes)
-    app = App(prepared, reloader, database, instruments, money=money, limits=limits, secret=server_secret(config))
+    secret = server_secret(config)
+    app = App(prepared, reloader, database, instruments, place=place, money=money, limits=limits, secret=secret)
     stack.push_async_callback(app.close)
     return app
 
@@ -110,13 +111,15 @@ class App:
         database: Database,
         instruments: Instruments,
         *,
+        place: Place,
         money: Money,
         limits: Limits,
         secret: bytes,
     ) -> None:
         clock, ids, observer = instruments.clock, instruments.ids, instruments.observer
         snapshot = prepared.snapshot
-        self._loaded = prepared.loaded
+        self._started_with, self._loaded = prepared.loaded.config, prepared.loaded
+        self._place = place
         self._database = database
         self._secret = secret
         self._instruments = instruments
@@ -138,7 +141,9 @@ class App:
         self._seals = BootstrapSeals(
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
         )
-        authenticator = Authenticator(Keys(database), clock, self._seals.digest, derive(secret, Purpose.KEY_CACHE))
+        authenticator = Authenticator(
+            Keys(database), clock, self._seals.digest, derive(secret, Purpose.KEY_CACHE), reach=money.reach
+        )
         self.serving = Serving(
             current=generation,
             gateway=Gateway(world, self._health, money.treasury, status_of),
@@ -148,9 +153,11 @@ class App:
             ids=ids,
             tasks=self._tasks,
             observer=observer,
-            render_metrics=instruments.metrics.render,
+            idempotency=idempotency_of(database, money.instance, clock, secret),
+            render_metrics=lambda: place.metrics(instruments.metrics.render),
             pingers=(database, *limits.pingers),
         )
+        self._notices = notices_of(database, instruments, changed=authenticator.forget, wanted=money.wanted)
         self._in_force(snapshot)
 
     # -- a new file -------------------------------------------------------------------------------------------
@@ -163,6 +170,8 @@ class App:
         self._in_force(prepared.snapshot)
         self.serving.notes.pop("config", None)
         self._instruments.observer.emit(ConfigReloaded(prepared.snapshot.fingerprint, changed=is_new))
+        for key in waiting_for_restart(self._started_with, prepared.loaded.config):
+            self._instruments.observer.emit(Notice("warning", "config", f"{key} has changed: a restart puts it in force"))
         self._refresh_tls(prepared.snapshot)
         if is_new:
             self._tasks.spawn(self._record_configuration(), name="apply the reloaded file")
@@ -226,31 +235,28 @@ class App:
 
     async def serve(self, stop: Stop) -> None:
         """Listen, work until asked to stop, drain. Raises StartRefused where the address cannot be bound."""
-        config, snapshot = self._loaded.config, self.serving.current.snapshot
+        snapshot = self.serving.current.snapshot
         await self._record_configuration()
         if "bootstrap" in self.serving.notes:
             raise StartRefused(self.serving.notes["bootstrap"])
-        self._listener = Listener(Edge(self.serving, build_table(self.serving)).handle, snapshot.server)
-        control = ControlSocket(
-            ControlRoutes(self.serving, self.reload_now).build_app(), control_socket(config.database.url)
-        )
-        try:
-            await control.start()
-        except OSError as error:
-            # A path over 107 bytes, a file system without sockets: callers are served all the same.
-            text = f"commands cannot reach this daemon: its control socket: {error}"
-            self._instruments.observer.emit(Notice("warning", "control", text))
+        edge, answers = Edge(self.serving, build_table(self.serving)), ControlRoutes(self.serving, self.reload_now).answers
+        self._listener = Listener(edge.handle, snapshot.server, self._place.sockets)
+        await self._place.open(answers, self._packed_metrics, self._instruments.observer, self._jobs, stop.ask)
         try:
             url = await self._listener.start()
         except (OSError, ValueError) as error:
-            await control.close()
+            await self._place.close()
             raise StartRefused(f"cannot listen on {snapshot.server.host}:{snapshot.server.port}: {error}") from error
         self._start_jobs()
         settle_memory()
-        self._announce(url, snapshot)
+        await self._place.started(url, self._loaded.path, snapshot)
         await stop.asked.wait()
         await self._drain(stop)
-        await control.close()
+        await self._place.close()
+
+    async def _packed_metrics(self) -> bytes:
+        self.serving.gateway.settler.flush()
+        return await asyncio.get_running_loop().run_in_executor(None, self._instruments.metrics.pack)
 
     def _start_jobs(self) -> None:
         metrics = self._instruments.metrics
@@ -259,23 +265,14 @@ class App:
         probes = Probes(
             lambda: self.serving.current.snapshot.health, self._probes, self._health, self._clock, self._instruments.observer
         )
-        self._money.start(self._jobs, self._others_seen)
+        self._money.start(self._jobs, self._others_seen, self._notices)
         self._limits.start(self._jobs)
         self._jobs.spawn(self._outbox.run(), name="outbox")
         self._jobs.spawn(probes.run(), name="probes")
         self._jobs.spawn(LoopLag(self._clock, metrics.observe_loop_lag).run(), name="loop lag")
         self._jobs.spawn(self._reloader.watch(asyncio.sleep), name="file watch")
-        self._jobs.spawn(self._watch_database(), name="database watch")
-
-    async def _watch_database(self) -> None:
-        """Keys changed by another process (the CLI) are read again within a second."""
-        while True:
-            await asyncio.sleep(DATABASE_WATCH_S)
-            try:
-                if await self._database.changed_elsewhere():
-                    self.serving.authenticator.forget()
-            except StorageUnavailable:
-                continue
+        self._jobs.spawn(self._notices.run(), name="notices")
+        self._jobs.spawn(KeySweep(self.serving.idempotency).run(), name="idempotency keys")
 
     def _probes(self) -> Iterator[Probe]:
         generation = self.serving.current
@@ -285,13 +282,6 @@ class App:
             if targets:
                 yield Probe(provider.probe_call(), provider.transport, targets)
 
-    def _announce(self, url: str, snapshot: Snapshot) -> None:
-        observer = self._instruments.observer
-        for warning in snapshot.warnings:
-            observer.emit(Notice("warning", "config", warning))
-        details = (("version", VERSION), ("fingerprint", snapshot.fingerprint[:12]), ("config", str(self._loaded.path)))
-        observer.emit(Notice("info", "started", f"routerd listens on {url}", details))
-
     async def _drain(self, stop: Stop) -> None:
         """Not ready first; new requests are refused; what runs may finish; what is left is told, cut and settled."""
         serving, observer = self.serving, self._instruments.observer
@@ -300,13 +290,14 @@ class App:
         limit = serving.current.snapshot.server.drain_s
         observer.emit(Notice("info", "draining", f"{serving.inflight} requests are under way; waiting up to {limit:g} s"))
         await self._quiet(limit)
-        for stream in list(serving.streams):
-            stream.interrupt()
+        for running in (*serving.streams, *serving.calls):
+            running.interrupt()
         await self._quiet(INTERRUPT_GRACE_S)
         assert self._listener is not None
         await self._listener.close()
         await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
         serving.gateway.settler.flush()
+        await serving.idempotency.pay()
         left = await self._money.close(LEDGER_GRACE_S)
         await self._jobs.stop()
         level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from select import PIPE_BUF
 
 from router.alerts.office import AlertOffice
 from router.domain.ports import Observer
@@ -15,6 +16,7 @@ from router.telemetry.lines import LineWriter
 from router.telemetry.logs import LogSink
 from router.telemetry.metrics import Metrics
 from router.telemetry.redaction import Redactor
+from router.telemetry.worker_lines import WorkerLines
 
 
 @dataclass(slots=True)
@@ -31,15 +33,26 @@ class Instruments:
 
 
 @contextmanager
-def opened_instruments(log_format: str) -> Iterator[Instruments]:
-    clock = SystemClock()
-    redactor = Redactor()
-    writer = LineWriter(sys.stdout.buffer, asyncio.get_running_loop().call_later)
-    sink = LogSink(clock, writer, redactor, log_format=log_format)
-    LibraryLogs(sink, clock).install()
-    metrics, alerts = Metrics(clock, VERSION), AlertOffice(clock)
-    try:
+def opened_instruments(log_format: str, worker: int | None = None) -> Iterator[Instruments]:
+    """`worker`: this process's number, where several write one log."""
+    clock, redactor = SystemClock(), Redactor()
+    with opened_log(log_format, clock, redactor, worker=worker, is_shared=worker is not None) as sink:
+        metrics, alerts = Metrics(clock, VERSION), AlertOffice(clock)
         observer = Fanout([sink, metrics, alerts])
         yield Instruments(clock, SystemIds(), SystemTasks(observer), observer, metrics, redactor, alerts)
+
+
+@contextmanager
+def opened_log(
+    log_format: str, clock: SystemClock, redactor: Redactor, *, worker: int | None = None, is_shared: bool
+) -> Iterator[LogSink]:
+    """The log on standard output; `is_shared`: other processes write there too."""
+    limits = {"max_write": PIPE_BUF} if is_shared else {}
+    writer = LineWriter(sys.stdout.buffer, asyncio.get_running_loop().call_later, **limits)
+    lines = writer if worker is None else WorkerLines(writer, worker)
+    sink = LogSink(clock, lines, redactor, log_format=log_format)
+    LibraryLogs(sink, clock).install()
+    try:
+        yield sink
     finally:
         writer.close()

@@ -9,12 +9,14 @@ from pathlib import Path
 from router.config.schema import RouterConfig
 from router.domain.alerts import Alert
 from router.domain.errors import StorageUnavailable
-from router.domain.ports import Ids, Observer
+from router.domain.ports import Ids, Notices, Observer
 from router.gateway.purses import Notify, PostedLedger, Purses
+from router.gateway.reach import Reach
 from router.gateway.treasury import Treasury
 from router.jobs.adoption import Adoption
 from router.jobs.flush import LedgerFlusher
 from router.jobs.leases import Leases
+from router.providers.tokens import Tokenizers
 from router.storage.budgets import BudgetRows
 from router.storage.database import Database
 from router.storage.instances import Instances
@@ -45,7 +47,8 @@ class Money:
         )
         me = instance, socket.gethostname(), os.getpid()
         self._leases = Leases(self.purses, self._instances, me)
-        self.treasury = Treasury(self.purses, journal)
+        self.reach = Reach(clock)
+        self.treasury = Treasury(self.purses, journal, self.reach, Tokenizers(observer))
         store = PostedLedger(UsageTables(database, instance), self.purses)
         self.ledger = LedgerFlusher(store, journal, observer, clock)
         # What a dead process has left is posted off no lease of ours: its own leases are returned whole afterwards.
@@ -73,6 +76,11 @@ class Money:
         return money
 
     @property
+    def instance(self) -> str:
+        """This process, as the table of instances has it."""
+        return self._journal.instance
+
+    @property
     def processes(self) -> int:
         """How many live processes share the database, this one included."""
         return self._leases.processes
@@ -85,9 +93,15 @@ class Money:
     def _tell(self, alert: Alert) -> None:
         self.notify(alert)
 
-    def start(self, jobs: SystemTasks, others_seen: Callable[[int], None]) -> None:
-        """`others_seen` is told how many processes live whenever they have been counted."""
+    def wanted(self, who: str, budget: str, period: str) -> None:
+        """The process `who` was refused, and asks the others for what they can spare."""
+        if who != self._journal.instance:
+            self._leases.wanted(budget, period)
+
+    def start(self, jobs: SystemTasks, others_seen: Callable[[int], None], notices: Notices) -> None:
+        """`others_seen` is told how many processes live whenever they have been counted; `notices` call `wanted`."""
         self._leases.others_seen = others_seen
+        self._leases.is_told = lambda: notices.is_heard
         jobs.spawn(self.ledger.run(), name="ledger flush")
         jobs.spawn(self._leases.run(), name="leases")
         jobs.spawn(self._adoption.run(), name="adoption")

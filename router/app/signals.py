@@ -20,6 +20,10 @@ class Stop:
             loop.add_signal_handler(number, self._note)
         loop.add_signal_handler(signal.SIGHUP, reload_soon)
 
+    def ask(self) -> None:
+        """Ask for a drain; asking again does not hurry."""
+        self.asked.set()
+
     def _note(self) -> None:
         if self.asked.is_set() and self._hurry is not None:
             self.is_hurried = True

@@ -9,14 +9,15 @@ from router.storage.migrate import migrate, require_current
 from router.system import SystemClock
 
 
-async def open_database(config: RouterConfig, stack: AsyncExitStack) -> Database:
-    """The configured database, locked where it is SQLite's, at this release's schema."""
+async def open_database(config: RouterConfig, stack: AsyncExitStack, *, holds_lock: bool = False) -> Database:
+    """The configured database, at this release's schema; locked where it is SQLite's, unless it is already."""
     path = sqlite_path(config.database.url)
     database: Database
     if path is not None:
         from router.storage.sqlite import SqliteDatabase
 
-        stack.callback(DaemonLock.take(path).release)
+        if not holds_lock:
+            stack.callback(DaemonLock.take(path).release)
         database = await SqliteDatabase.open(path)
     else:
         from router.storage.postgres import PostgresDatabase

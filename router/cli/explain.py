@@ -23,7 +23,7 @@ from router.domain.errors import InvalidRequest, ModelNotFound
 from router.domain.identity import EVERY_MODEL, Principal
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.requests import API_KIND, API_SCOPE, Api, ModelRequest, parse_request
-from router.domain.routes import ALL_WELL, Affinity, Alias, HealthView, Strategy
+from router.domain.routes import ALL_WELL, Affinity, Alias, FallbackReason, HealthView, Strategy
 from router.gateway.authenticate import principal_of
 from router.gateway.generation import Generation
 from router.gateway.plan import choose_alias, facets_of, find_alias, make_plan
@@ -114,7 +114,7 @@ def explain_request(snapshot: Snapshot, caller: Principal, question: Question, d
         asked_by=_asked_by(question, requested, alias),
         health=daemon.note,
         report=report,
-        notes=tuple(_notes(snapshot, alias, question, daemon)),
+        notes=(*_notes(snapshot, alias, question, daemon), *_forbidden(alias, caller)),
     )
 
 
@@ -145,8 +145,10 @@ async def _caller(loaded: Loaded, snapshot: Snapshot, question: Question) -> Pri
             f"there is no key with the prefix {prefix!r}", hint="`routerd keys list` shows them.", code="key_not_found"
         )
     key, tenant = found
-    if key.disabled or tenant.status != "active":
-        state = "revoked" if key.disabled else f"of a tenant that is {tenant.status.value}"
+    if key.is_refused or tenant.status != "active":
+        state = f"of a tenant that is {tenant.status.value}"
+        if key.is_refused:
+            state = "revoked" if key.disabled else "of somebody who is no longer a member of its tenant"
         raise WrongInput(f"the key {prefix!r} is {state}: all its requests are refused", code="key_refused")
     return principal_of(snapshot, key, tenant)
 
@@ -221,6 +223,12 @@ def _asked_by(question: Question, requested: str, alias: Alias) -> str:
     if question.model:
         return f"the wildcard {alias.name}" if alias.is_wildcard else "its name"
     return f"the tier {question.tier}" if question.tier else "the default"
+
+
+def _forbidden(alias: Alias, caller: Principal) -> list[str]:
+    """Other fallbacks are the operator's word; where money is short, a key gets no alias beyond its rights."""
+    names = [name for name in alias.fallbacks.get(FallbackReason.BUDGET, ()) if not caller.may_use(name)]
+    return [f"not instead of a 402 for this key, which may not use it: {', '.join(names)}"] if names else []
 
 
 def _notes(snapshot: Snapshot, alias: Alias, question: Question, daemon: _Daemon) -> list[str]:

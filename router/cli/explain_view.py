@@ -16,7 +16,16 @@ from router.cli.wording import (
 from router.config.provider_types import PROVIDER_TYPES
 from router.config.snapshot import Snapshot
 from router.domain.limits import LimitRule, LimitScope
-from router.domain.routes import Alias, Candidate, Exclusion, HealthView, Plan, Timeouts, first_choice_chances
+from router.domain.routes import (
+    Alias,
+    Candidate,
+    Exclusion,
+    FallbackReason,
+    HealthView,
+    Plan,
+    Timeouts,
+    first_choice_chances,
+)
 
 _WHOSE = {
     LimitScope.KEY: "each key",
@@ -70,11 +79,7 @@ def show_explanation(out: Screen, explained: Explained) -> None:
         out.grid(Grid(_COLUMNS, [_row(i, c, chances, explained) for i, c in enumerate(plan.candidates, start=1)]))
     else:
         out.line("None of its own targets can be tried.", "yellow")
-    if plan.typed:
-        out.heading("fallbacks, tried when every target above has failed")
-        for reason, candidates in plan.typed.items():
-            way = " > ".join(_fallback_text(candidate) for candidate in candidates)
-            out.listed([f"{reason.value}: {way or 'nothing that can be tried'}"])
+    _show_fallbacks(out, plan)
     if plan.excluded:
         out.heading("left out")
         out.listed([f"{e.target.id}: {_why_out(e, explained)}" for e in plan.excluded], "yellow")
@@ -85,6 +90,20 @@ def show_explanation(out: Screen, explained: Explained) -> None:
     if explained.notes:
         out.heading("note")
         out.listed(explained.notes, "yellow")
+
+
+def _show_fallbacks(out: Screen, plan: Plan) -> None:
+    ways = {
+        reason: f"{reason.value}: {' > '.join(map(_fallback_text, candidates)) or 'nothing that can be tried'}"
+        for reason, candidates in plan.typed.items()
+    }
+    instead = ways.pop(FallbackReason.BUDGET, None)
+    if ways:
+        out.heading("fallbacks, tried when every target above has failed")
+        out.listed(list(ways.values()))
+    if instead is not None:
+        out.heading("asked instead where a hard budget has no room")
+        out.listed([instead])
 
 
 def _facts(explained: Explained) -> list[tuple[str, str]]:

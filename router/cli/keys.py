@@ -12,7 +12,7 @@ from router.cli.complaint import ABORTED, Complaint, WrongInput
 from router.cli.control import forget_keys
 from router.cli.opening import config_option, json_option, key_digest, open_config, open_database, run
 from router.cli.output import Column, Grid, notices, print_json, screen
-from router.cli.tenants import require_tenant
+from router.cli.tenants import require_member, require_tenant
 from router.cli.wording import limits_document, moment, names_text, read_moment, split_words
 from router.config.load import Loaded
 from router.config.paths import control_socket
@@ -32,6 +32,7 @@ _COLUMNS = (
     Column("models"),
     Column("expires"),
 )
+_OF_MEMBERS = (*_COLUMNS[:3], Column("member"), *_COLUMNS[3:])
 _SAVE_IT = "Keep it now: only its digest is stored, and it is never shown again."
 
 
@@ -39,6 +40,7 @@ class NewKey(TypedDict):
     """The options of `keys create` as click hands them over."""
 
     tenant: str
+    member: str | None
     name: str
     prefix: str | None
     scopes: tuple[str, ...]
@@ -57,6 +59,7 @@ def keys() -> None:
 @keys.command("create")
 @config_option
 @click.option("--tenant", required=True, help="The tenant it belongs to.")
+@click.option("--member", metavar="EMAIL", help="The member of the tenant whose budget it counts against.")
 @click.option("--name", required=True, help="What it is called in lists and in the ledger.")
 @click.option("--prefix", help="The part before the dot, 1-32 of A-Z a-z 0-9 _ -. [default: random]")
 @click.option("--scopes", multiple=True, metavar="NAMES", help=f"Any of {', '.join(Scope)}. [default: all]")
@@ -75,7 +78,7 @@ def create_key(*, config: Path | None, as_json: bool, **asked: Unpack[NewKey]) -
     key = _unsealed(asked, minted)
     loaded = open_config(config)
     digest = key_digest(loaded.config)
-    stored = run(_create(loaded, key, asked["tenant"], digest(minted.secret)))
+    stored = run(_create(loaded, replace(key, digest=digest(minted.secret)), asked["tenant"], asked["member"]))
     known = forget_keys(control_socket(loaded.config.database.url))
     warnings = _unreachable(loaded, key.models)
     if as_json:
@@ -114,7 +117,10 @@ def list_keys(*, config: Path | None, tenant: str | None, limit: int, after: str
     if not rows:
         out.line("There are no keys here: `routerd keys create --tenant TENANT --name NAME` makes one.")
         return
-    out.grid(Grid(_COLUMNS, [_row(key, owner, now) for key, owner in rows]))
+    if any(key.member is not None for key, _ in rows):
+        out.grid(Grid(_OF_MEMBERS, [_row_of_member(key, owner, now) for key, owner in rows]))
+    else:
+        out.grid(Grid(_COLUMNS, [_row(key, owner, now) for key, owner in rows]))
     if has_more:
         notices().line(f"There are more: go on with --after {rows[-1][0].prefix}", "dim")
 
@@ -192,10 +198,11 @@ def _unsealed(asked: NewKey, minted: MintedKey) -> ApiKey:
     )
 
 
-async def _create(loaded: Loaded, key: ApiKey, tenant: str, digest: str) -> ApiKey:
+async def _create(loaded: Loaded, key: ApiKey, tenant: str, member: str | None) -> ApiKey:
     async with open_database(loaded) as db:
         owner = await require_tenant(db, tenant)
-        sealed = replace(key, tenant_id=owner.id, digest=digest)
+        whose = None if member is None else await require_member(db, owner, member)
+        sealed = replace(key, tenant_id=owner.id, member=whose)
         if not await Keys(db).create(sealed):
             raise WrongInput(f"the prefix {key.prefix!r} is taken", hint="Revoked keys keep theirs.", code="prefix_taken")
         return sealed
@@ -234,6 +241,8 @@ def _unreachable(loaded: Loaded, models: tuple[str, ...]) -> list[str]:
 def _state(key: ApiKey, now: int) -> str:
     if key.disabled:
         return "revoked"
+    if key.is_refused:
+        return "no member"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "active"
 
 
@@ -242,12 +251,18 @@ def _row(key: ApiKey, tenant: str, now: int) -> tuple[str, ...]:
     return key.prefix, key.name, tenant, _state(key, now), names_text(key.models) or "the tenant's", expires
 
 
+def _row_of_member(key: ApiKey, tenant: str, now: int) -> tuple[str, ...]:
+    row = _row(key, tenant, now)
+    return *row[:3], "" if key.member is None else key.member.email, *row[3:]
+
+
 def _document(key: ApiKey, tenant: str, now: int = 0) -> dict[str, object]:
     return {
         "id": key.id,
         "prefix": key.prefix,
         "name": key.name,
         "tenant": tenant,
+        "member": None if key.member is None else key.member.email,
         "state": _state(key, now),
         "scopes": list(key.scopes),
         "models": list(key.models),

@@ -12,7 +12,7 @@ from router.cli.wording import limits_document, limits_text, names_text, split_w
 from router.config.load import Loaded
 from router.config.paths import control_socket
 from router.config.problems import did_you_mean, one_of
-from router.domain.identity import Tenant, TenantStatus
+from router.domain.identity import Member, Tenant, TenantStatus
 from router.storage.database import Database
 from router.storage.tenants import Tenants
 from router.system import SystemClock, SystemIds
@@ -89,6 +89,16 @@ async def require_tenant(db: Database, name: str) -> Tenant:
     names = [known.name for known in await Tenants(db).page(limit=MOST_LISTED)]
     hint = did_you_mean(name, names) or (f"Tenants: {one_of(names)}." if names else "There are none yet.")
     raise WrongInput(f"there is no tenant {name!r}", hint=hint, code="tenant_not_found")
+
+
+async def require_member(db: Database, tenant: Tenant, email: str) -> Member:
+    """The member of a tenant with this address. Raises WrongInput naming those there are."""
+    known = {member.email: member for member in await Tenants(db).members(tenant.id)}
+    found = known.get(email.strip().lower())
+    if found is not None:
+        return found
+    hint = did_you_mean(email, known) or (f"Members: {one_of(known)}." if known else "It has none: bootstrap.memberships.")
+    raise WrongInput(f"{email!r} is no member of the tenant {tenant.name!r}", hint=hint, code="member_not_found")
 
 
 def _document(tenant: Tenant) -> dict[str, object]:

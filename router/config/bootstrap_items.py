@@ -22,7 +22,7 @@ def bootstrap_items(config: RouterConfig) -> list[BootstrapItem]:
     items: list[BootstrapItem] = [_tenant(tenant) for tenant in section.tenants]
     items += [UserItem(user.email, user.name, user.password) for user in section.admin_users]
     items += [_key(key) for key in section.api_keys]
-    items += [MembershipItem(m.tenant, m.email, m.role) for m in section.memberships]
+    items += [MembershipItem(m.tenant, m.email, m.role, m.budget_usd) for m in section.memberships]
     items += [TenantLimitsItem(row.tenant, _limits(row.limits)) for row in section.tenant_limits]
     items += [_budget(row, budgets) for row in section.tenant_budgets]
     return items
@@ -49,6 +49,7 @@ def _key(config: KeyConfig) -> KeyItem:
         expires_at=config.expires,
         limits=_limits(config.rate_limit),
         budget=config.budget_usd,
+        member=config.member or "",
     )
 
 

@@ -13,15 +13,14 @@ _SERVER_SECRET_BYTES = 32
 def check_bootstrap(tree: Table, catalog: CatalogView, findings: Findings) -> None:
     section = tree.entries.get("bootstrap")
     tenants = _unique(section, "tenants", "name", findings)
-    users = _unique(section, "admin_users", "email", findings)
+    _unique(section, "admin_users", "email", findings)
     _unique(section, "api_keys", "prefix", findings)
     for rows in ("tenant_limits", "tenant_budgets"):
         _unique(section, rows, "tenant", findings)
     for rows in ("api_keys", "memberships", "tenant_limits", "tenant_budgets"):
         for key, row in _rows(section, rows):
             _check_name(row.entries.get("tenant"), f"{key}.tenant", tenants, findings)
-    for key, row in _rows(section, "memberships"):
-        _check_name(row.entries.get("email"), f"{key}.email", users, findings)
+    _check_members(section, findings)
     for rows in ("tenants", "api_keys"):
         for key, row in _rows(section, rows):
             _warn_patterns(row.entries.get("models"), f"{key}.models", catalog, findings)
@@ -50,6 +49,28 @@ def _unique(section: Node | None, rows: str, column: str, findings: Findings) ->
             findings.wrong(node.mark, f"{key}.{column}", found, f"each {column} once; the first is at {seen[value]}")
         seen.setdefault(value, node.mark)
     return seen
+
+
+def _check_members(section: Node | None, findings: Findings) -> None:
+    """A member is an e-mail address, in any case, within a tenant; a key may belong to one of its own tenant."""
+    members: dict[str, dict[str, Mark]] = {}
+    for key, row in _rows(section, "memberships"):
+        node, tenant = row.entries.get("email"), text_of(row.entries.get("tenant"))
+        email = text_of(node).lower()
+        if node is None or not email:
+            continue
+        seen = members.setdefault(tenant, {})
+        if email in seen:
+            expected = f"each member of a tenant once; the first is at {seen[email]}"
+            findings.wrong(node.mark, f"{key}.email", f"{quoted(node)} a second time", expected)
+        seen.setdefault(email, node.mark)
+    for key, row in _rows(section, "api_keys"):
+        node, tenant = row.entries.get("member"), text_of(row.entries.get("tenant"))
+        email, known = text_of(node).lower(), members.get(tenant, {})
+        if node is not None and email and email not in known:
+            expected = f"a member that bootstrap.memberships lists for the tenant {tenant}: "
+            expected += one_of(known) if known else "it lists none"
+            findings.wrong(node.mark, f"{key}.member", quoted(node), expected, did_you_mean(email, known))
 
 
 def _check_name(node: Node | None, key: str, names: dict[str, Mark], findings: Findings) -> None:

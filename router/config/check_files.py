@@ -1,6 +1,8 @@
 """Files the configuration names are read once, so that a bad one is found before it is needed."""
 
 import ssl
+from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 from router.config.document import Node, Scalar, node_at, quoted, text_of
@@ -19,6 +21,17 @@ def check_ca_file(node: Node | None, key: str, folder: Path, findings: Findings)
     except (OSError, ValueError) as error:
         found = f"{quoted(node)}: {_why(error)}"
         findings.wrong(node.mark, key, found, "a readable file of certificates in PEM")
+
+
+def digests_of(names: Iterable[str], folder: Path) -> dict[str, str]:
+    """By name, of what the files hold now; "" for one that has just become unreadable."""
+    found = {}
+    for name in names:
+        try:
+            found[name] = sha256(read_bounded(folder / name, _MOST_BYTES)).hexdigest()
+        except (OSError, ValueError):
+            found[name] = ""
+    return found
 
 
 def check_tls(tree: Node, folder: Path, findings: Findings) -> None:

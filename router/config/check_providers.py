@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.config.check_files import check_ca_file
-from router.config.document import Table, entries_of, items_of, node_at, quoted, text_of, words_at
+from router.config.document import Node, Table, entries_of, items_of, node_at, quoted, text_of, words_at
 from router.config.problems import Findings, Mark, did_you_mean, one_of
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1, PROVIDER_TYPES, ProviderType, default_apis
 from router.config.schema_catalog import ProviderConfig
 from router.config.schema_paths import children
 from router.domain.requests import Api
+from router.domain.upstream import TRANSPORT_HEADERS
+
+_NOT_CONFIGURED = TRANSPORT_HEADERS | {"accept-encoding"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ def _check(name: str, node: Table, mark: Mark, folder: Path, findings: Findings)
     for wrong, place, expected in _mistakes(node, mark, kind):
         findings.wrong(place, key, wrong, expected)
     apis = _check_apis(node, kind, key, findings)
+    _check_headers(node.entries.get("headers"), key, findings)
     check_ca_file(node.entries.get("ca_file"), f"{key}.ca_file", folder, findings)
     version = text_of(node.entries.get("api_version")) or AZURE_DEFAULT_VERSION
     if not kind.is_built:
@@ -68,6 +72,14 @@ def _mistakes(node: Table, mark: Mark, kind: ProviderType) -> Iterator[tuple[str
     if kind.needs_key and not has_key and not has_keys:
         place = node.keys.get("api_key", mark)
         yield "an empty credential" if "api_key" in node.entries else "nothing", place, "the key api_key or api_keys"
+
+
+def _check_headers(node: Node | None, key: str, findings: Findings) -> None:
+    """What frames a request or belongs to one connection is written by whoever holds the connection."""
+    for name, mark in node.keys.items() if isinstance(node, Table) else ():
+        if name.lower() in _NOT_CONFIGURED:
+            wrong = "answers are asked for uncompressed" if name.lower() == "accept-encoding" else "routerd writes it itself"
+            findings.wrong(mark, f"{key}.headers.{name}", f"the header {name.lower()}", f"any other: {wrong}")
 
 
 def _check_apis(node: Table, kind: ProviderType, key: str, findings: Findings) -> frozenset[str]:

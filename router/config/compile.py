@@ -36,9 +36,10 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
     config = loaded.config
     mask_key = derive(config.server.secret.encode() or _NO_SECRET, Purpose.CONFIG_MASK)
     extra = {"price_table": table_version(), "force_failover": ",".join(sorted(loaded.force_failover))}
+    extra |= {f"ca_file {name}": digest for name, digest in loaded.ca_digests.items()}
     masked = masked_yaml(config, mask_key, extra)
     server = _server(config, loaded.folder)
-    providers = {name: _provider(name, spec, server.timeouts, loaded.folder) for name, spec in config.providers.items()}
+    providers = {name: _provider(name, spec, server.timeouts, loaded) for name, spec in config.providers.items()}
     unpriced = Price(0, 0) if UnknownPrice(config.pricing.unknown) is UnknownPrice.FREE else None
     budgets = _budgets(config.budgets)
     catalog = [_alias(alias, providers, unpriced, budgets.terms) for alias in config.model_catalog]
@@ -110,7 +111,7 @@ def _rates(config: RouterConfig) -> RateDefaults:
     )
 
 
-def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, folder: Path) -> ProviderSpec:
+def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loaded) -> ProviderSpec:
     kind = PROVIDER_TYPES[config.type]
     version = config.api_version or (AZURE_DEFAULT_VERSION if kind.name == "azure-openai" else "")
     keys = [(key.key, key.weight) for key in config.api_keys] or ([(config.api_key, 1)] if config.api_key else [])
@@ -121,7 +122,9 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, folder: Pat
         credentials=tuple(Credential(f"{name}#{i}", key, weight) for i, (key, weight) in enumerate(keys, start=1)),
         api_version=version,
         headers=tuple(config.headers.items()),
-        ca_file=_beside(folder, config.ca_file),
+        ca_file=_beside(loaded.folder, config.ca_file),
+        ca_digest=loaded.ca_digests.get(config.ca_file, ""),
+        proxy=config.proxy,
         stream_usage=config.stream_usage if config.stream_usage is not None else True,
         bills_on_cancel=config.bills_on_cancel,
         # Nothing can be asked of a type that is not built yet: plans leave its targets out.
@@ -155,7 +158,12 @@ def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Pr
         unpriced = None  # the price depends on the name asked for: a plan looks it up
     known = [look_up(providers[t.provider].type, t.model or config.alias) for t in config.targets]
     targets = tuple(
-        _target(config, target, _price(target.price) or own_price or (listed.price if listed else unpriced))
+        _target(
+            config,
+            target,
+            _price(target.price) or own_price or (listed.price if listed else unpriced),
+            providers[target.provider].type,
+        )
         for target, listed in zip(config.targets, known, strict=True)
     )
     prices = {target.price for target in targets}
@@ -188,7 +196,7 @@ def _least_window(known: list[Listed | None]) -> int | None:
     return min(windows) if windows and len(windows) == len(known) else None
 
 
-def _target(alias: AliasConfig, config: TargetConfig, price: Price | None) -> Target:
+def _target(alias: AliasConfig, config: TargetConfig, price: Price | None, provider_type: str) -> Target:
     is_wildcard = alias.alias.endswith("*")
     model = config.model or ("" if is_wildcard else alias.alias)
     return Target(
@@ -199,6 +207,7 @@ def _target(alias: AliasConfig, config: TargetConfig, price: Price | None) -> Ta
         weight=config.weight,
         priority=config.priority,
         price=price,
+        provider_type=provider_type,
     )
 
 

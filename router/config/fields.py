@@ -20,6 +20,7 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _LONGEST = 10 * 365 * 86400.0
 _SCHEDULE = re.compile(r"calendar_month|weekly|daily|rolling_[1-9]\d{0,2}d|lifetime", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}", re.ASCII)
@@ -181,6 +182,23 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def proxy_url(value: str) -> str:
+    """`environment` is gone by now: it stands for what the environment says. Raises what `refusal` makes."""
+    if not value:
+        return value
+    expected = "environment, or the URL of a proxy such as http://proxy.example:3128"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise refusal(expected) from None
+    if not usable or any(c.isspace() or not c.isprintable() for c in value):
+        raise refusal(expected, "https:// and socks proxies are not supported." if "://" in value else "")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise refusal(f"{expected}, without a path")
+    return value.rstrip("/")
+
+
 def _webhook_url(value: str) -> str:
     """Webhook addresses carry their credential in the path or the query."""
     _http_url(value.split("?", 1)[0])
@@ -241,8 +259,8 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not _HEADER_NAME.fullmatch(name):
             raise refusal("names of HTTP headers: letters, digits and hyphens")
-        if any(c in text for c in "\r\n\0"):
-            raise refusal("header values on one line")
+        if _CONTROL.search(text):
+            raise refusal("header values on one line, without control characters")
     return value
 
 
@@ -276,6 +294,7 @@ Instant = Annotated[int, BeforeValidator(parse_instant), PlainSerializer(_instan
 Listen = Annotated[str, AfterValidator(_listen)]
 NetworkText = Annotated[str, AfterValidator(_network)]
 HttpUrl = Annotated[str, AfterValidator(_http_url), UrlMark()]
+ProxyUrl = Annotated[str, Field(repr=False), AfterValidator(proxy_url), UrlMark()]
 Origin = Annotated[str, AfterValidator(_origin)]
 WebhookSecret = Annotated[str, Field(repr=False), AfterValidator(_webhook_secret), SecretMark()]
 WebhookUrl = Annotated[str, Field(repr=False), AfterValidator(_webhook_url), SecretMark()]

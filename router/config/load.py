@@ -10,9 +10,11 @@ from pathlib import Path
 
 from router.config.check_alerts import check_alerts
 from router.config.check_bootstrap import check_bootstrap, check_server_secret
+from router.config.check_budgets import warn_of_budgets
 from router.config.check_catalog import check_catalog
-from router.config.check_files import check_tls
+from router.config.check_files import check_tls, digests_of
 from router.config.check_providers import check_providers
+from router.config.check_workers import check_workers
 from router.config.document import (
     MAX_BYTES,
     MAX_NODES,
@@ -29,6 +31,7 @@ from router.config.document import (
 from router.config.env_overrides import apply_overrides
 from router.config.environment import Expander, read_bounded, read_dotenv, scalars, why_unreadable
 from router.config.problems import ConfigError, Findings, Mark, Problem, did_you_mean, shown
+from router.config.proxies import resolve_proxies
 from router.config.schema import RouterConfig
 from router.config.unbuilt import warn_unbuilt
 from router.config.validate import validate
@@ -42,7 +45,8 @@ class Loaded:
     """A configuration that may be compiled. `folder` is what relative file names start from.
 
     `origins` says where each value that is no default came from (`router.yaml:3:11`, `environment PORT`) by key path;
-    `files` are all that were read, for watching; `force_failover` names what ROUTER_FORCE_FAILOVER makes fail.
+    `files` are all that were read, for watching; `force_failover` names what ROUTER_FORCE_FAILOVER makes fail;
+    `ca_digests` are of the contents of the files that `ca_file` names, by that name.
     """
 
     config: RouterConfig
@@ -52,6 +56,7 @@ class Loaded:
     files: tuple[Path, ...]
     origins: Mapping[str, str] = field(repr=False)
     force_failover: frozenset[str] = frozenset()
+    ca_digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Loaded:
@@ -69,6 +74,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     overrides = apply_overrides(tree, variables, referenced)
     findings.problems += overrides.problems
     findings.warnings += overrides.unknown
+    resolve_proxies(tree, variables, findings)
     config, problems = validate(tree)
     findings.problems += problems
     _check_references(tree, source.folder, findings)
@@ -76,15 +82,18 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     findings.problems = _without_echoes(findings.problems)
     if findings.problems or config is None:
         raise ConfigError(findings.problems, [*source.files, *expander.files])
+    warn_of_budgets(config, tree, findings)
     tls = [source.folder / text for name in ("cert", "key") if (text := text_of(node_at(tree, "server", "tls", name)))]
+    ca_files = _ca_files(tree)
     return Loaded(
         config=config,
         path=path,
         folder=source.folder,
         warnings=tuple(findings.warnings),
-        files=tuple(dict.fromkeys([*source.files, *expander.files, *tls, *_ca_files(tree, source.folder)])),
+        files=tuple(dict.fromkeys([*source.files, *expander.files, *tls, *(source.folder / name for name in ca_files)])),
         origins={key: str(scalar.mark) for key, scalar in scalars(tree) if scalar.text is not None},
         force_failover=forced,
+        ca_digests=digests_of(ca_files, source.folder),
     )
 
 
@@ -94,6 +103,7 @@ def _check_references(tree: Table, folder: Path, findings: Findings) -> None:
     check_bootstrap(tree, catalog, findings)
     check_server_secret(tree, findings)
     check_tls(tree, folder, findings)
+    check_workers(tree, findings)
     check_alerts(tree, findings)
     if not catalog.kinds:
         findings.warn(tree.mark, "model_catalog", "it is empty: every request will answer model_not_found")
@@ -107,9 +117,9 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
     return [p for p in problems if p.mark not in marks or (p.mark, p.key) in unset]
 
 
-def _ca_files(tree: Table, folder: Path) -> list[Path]:
+def _ca_files(tree: Table) -> list[str]:
     nodes = entries_of(tree.entries.get("providers")).values()
-    return [folder / text for node in nodes if (text := text_of(node_at(node, "ca_file")))]
+    return [text for node in nodes if (text := text_of(node_at(node, "ca_file")))]
 
 
 def _force_failover(tree: Table, environ: Mapping[str, str], findings: Findings) -> frozenset[str]:

@@ -8,7 +8,7 @@ _CHAT, _COMPLETIONS, _RESPONSES = Api.CHAT, Api.COMPLETIONS, Api.RESPONSES
 _EMBEDDINGS, _MODERATIONS = Api.EMBEDDINGS, Api.MODERATIONS
 _EVERY_API = frozenset(Api)
 _COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "locked"})
-_REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file"}
+_REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file", "proxy"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class KeyConfig(Section):
     models: Words = ()
     expires: Instant | None = None
     budget_usd: Usd | None = None
+    member: Email | None = None
     rate_limit: LimitsConfig = LimitsConfig()
 
 
@@ -75,6 +76,7 @@ class MembershipConfig(Section):
     tenant: Name
     email: Email
     role: Literal["owner", "admin", "viewer", "user"]
+    budget_usd: Usd | None = None
 
 
 class TenantLimitsConfig(Section):

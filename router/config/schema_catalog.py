@@ -14,6 +14,7 @@ from router.config.fields import (
     Name,
     Positive,
     PricePerMillion,
+    ProxyUrl,
     RequestNumbers,
     Secret,
     Section,
@@ -116,6 +117,7 @@ class ProviderConfig(Section):
     apis: Annotated[tuple[Api, ...], ListOf] | None = None
     headers: Headers = Field(default={}, repr=False)
     ca_file: str = ""
+    proxy: ProxyUrl = ""
     stream_usage: bool | None = None
     bills_on_cancel: bool = False
     timeouts: TimeoutsConfig = TimeoutsConfig()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from urllib.parse import urlsplit
 
 from router.domain.alerts import Webhook
 from router.domain.budgets import DEFAULT_TERMS, BudgetTerms
@@ -130,6 +131,8 @@ class Snapshot:
         for provider in self.providers.values():
             yield from (credential.key for credential in provider.credentials)
             yield from (value for _, value in provider.headers)
+            if password := urlsplit(provider.proxy).password:
+                yield password
         for webhook in self.alerts.named:
             yield webhook.url
             if webhook.secret:

@@ -18,11 +18,9 @@ class Row(NamedTuple):
 _FALSE = ("", "false", "no", "off", "0")
 
 TABLE = (
-    Row("budgets.on_db_loss", "without the database requests go on within what is leased", ("", "lease")),
-    Row("server.workers", "one process serves", ("", "1")),
     Row("health.mode", "targets are probed by listing models", ("", "models", *_FALSE)),
     Row("bootstrap.admin_users", "the accounts are recorded, but nobody can log in"),
-    Row("bootstrap.memberships", "the memberships are recorded, but nobody can log in"),
+    Row("bootstrap.memberships.*.role", "the role is recorded, but nobody can log in", ("", "user")),
     Row("admin.listen", "there is no administration listener"),
     Row("admin.session.jwt_secret", "there is no login"),
     Row("admin.local.enabled", "there is no login", ("", "true", "yes", "on", "1")),
@@ -38,7 +36,6 @@ TABLE = (
     Row("retention.zero_retention", "metadata is kept as always", _FALSE),
     Row("model_catalog.*.fallbacks.on_context_window", "these fallbacks are never taken"),
     Row("model_catalog.*.fallbacks.on_content_policy", "these fallbacks are never taken"),
-    Row("model_catalog.*.fallbacks.on_budget", "these fallbacks are never taken"),
 )
 
 _KINDS = ("image", "audio", "rerank")

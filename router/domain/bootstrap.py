@@ -35,6 +35,7 @@ class KeyItem:
     """A virtual key `sk-<prefix>.<secret>`. `secret` is in clear here and must be stored as its digest only.
 
     `scopes` empty: every scope; `models` empty: whatever the tenant may use; `expires_at` microseconds since the epoch.
+    `member` is the e-mail address of a member of the tenant, "" is nobody.
     """
 
     kind: ClassVar[str] = "api_key"
@@ -48,6 +49,7 @@ class KeyItem:
     expires_at: int | None = None
     limits: Limits = Limits()
     budget: NanoUSD | None = None
+    member: str = ""
 
     @property
     def key(self) -> str:
@@ -71,13 +73,14 @@ class UserItem:
 
 @dataclass(frozen=True, slots=True)
 class MembershipItem:
-    """`role` is one of owner, admin, viewer, user."""
+    """`role` is one of owner, admin, viewer, user; `budget` is for all keys of this member in this tenant together."""
 
     kind: ClassVar[str] = "membership"
 
     tenant: str
     email: str
     role: str
+    budget: NanoUSD | None = None
 
     @property
     def key(self) -> str:

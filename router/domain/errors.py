@@ -15,6 +15,8 @@ GatewayError                     code, message for the caller, hint for the oper
 ├── NotFound                     no such route or object
 ├── MethodNotAllowed             the route exists, with other methods
 ├── RateLimited                  a limit of ours: requests, tokens or parallel
+├── IdempotencyInProgress        the request that has this key is under way, or its answer was too large to be kept
+├── IdempotencyMismatch          this key was used for another request
 ├── NotSupported                 a documented route or protocol that this daemon refuses by name
 ├── NotReady                     starting, draining or misconfigured
 ├── Overloaded                   shedding load
@@ -127,6 +129,14 @@ class BudgetExceeded(GatewayError):
 
 class RateLimited(GatewayError):
     code = "rate_limited"
+
+
+class IdempotencyInProgress(GatewayError):
+    code = "idempotency_in_progress"
+
+
+class IdempotencyMismatch(GatewayError):
+    code = "idempotency_mismatch"
 
 
 class NotSupported(GatewayError):

@@ -72,10 +72,24 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A person in one tenant, to whom keys may belong. `budget` is for all of these keys together.
+
+    `is_active` False: no longer a member, or an account that is disabled.
+    """
+
+    user_id: str
+    email: str
+    budget: NanoUSD | None = None
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """A virtual key. `digest` is the hex HMAC-SHA-256 of the secret; times are microseconds since the epoch.
 
-    `scopes` empty means every scope; `models` empty means whatever the tenant may use.
+    `scopes` empty means every scope; `models` empty means whatever the tenant may use. `member` None: it is nobody's in
+    particular.
     """
 
     id: str
@@ -90,11 +104,20 @@ class ApiKey:
     limits: Limits = Limits()
     budget: NanoUSD | None = None
     created_at: int = 0
+    member: Member | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Revoked, or of somebody who is no longer a member of its tenant."""
+        return self.disabled or (self.member is not None and not self.member.is_active)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller, resolved once and cached: nothing here is looked up again for the request."""
+    """An authenticated caller, resolved once and cached: nothing here is looked up again for the request.
+
+    `member` is the e-mail address of the member whose key it is, "" if it is nobody's.
+    """
 
     tenant_id: str
     tenant: str
@@ -108,6 +131,7 @@ class Principal:
     rules: tuple[LimitRule, ...]
     budgets: tuple[Budget, ...] = ()
     expires_at: int | None = None
+    member: str = ""
 
     def may_use(self, alias: str) -> bool:
         return alias in self.tenant_models and alias in self.key_models

@@ -91,6 +91,7 @@ class OpenedAttempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     price_output: int
     price_known: bool
     postings: tuple[Posting, ...] = ()
+    member: str = ""
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -98,7 +99,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `status` is what the caller was answered (499: it left first). `draw`, `fingerprint`, `facets` and `health` are what
     `explain` and `replay` need to make the same plan again: `facets` is `api stream bytes affinity-key`, `health` the
-    target ids that were ejected, `?` half-open, `!` the last one standing.
+    target ids that were ejected, `?` half-open, `!` the last one standing. `member` is the e-mail address of the member
+    whose key it was, "" if it was nobody's.
     """
 
     id: str
@@ -128,6 +130,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     draw: float = 0.0
     facets: str = ""
     health: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)

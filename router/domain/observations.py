@@ -28,6 +28,18 @@ class RequestRefused(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class RequestReplayed:
+    """A kept answer was told again: nothing was sent and nothing is charged. `decision` is the ledger's row of the first."""
+
+    request_id: str
+    route: str
+    status: int
+    tenant: str
+    key: str
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
 class TargetEjected:
     """`target` is not tried for `cooldown_s` seconds."""
 
@@ -125,6 +137,7 @@ class Notice:
 Observation = (
     RequestFinished
     | RequestRefused
+    | RequestReplayed
     | TargetEjected
     | TargetRecovered
     | CredentialRested

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from router.domain.alerts import Alert
 from router.domain.budgets import Budget, Lease, Period, Standing
+from router.domain.idempotency import Claim, Earlier, KeptAnswer
 from router.domain.identity import ApiKey, Tenant
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.limits import Allowance, LimitRule, Refusal
@@ -61,6 +62,26 @@ class Ledger(Protocol):
         ...
 
 
+class IdempotencyStore(Protocol):
+    """The keys of callers, for all processes on one database. Every method raises StorageUnavailable."""
+
+    async def claim(self, claim: Claim) -> Earlier | None:
+        """None: the name was free, and is this process's until `keep`, `free` or the end of the process."""
+        ...
+
+    async def keep(self, claim: Claim, answer: KeptAnswer | None) -> None:
+        """It is answered, for 24 hours from now; None is an answer too large to be kept. Does nothing the second time."""
+        ...
+
+    async def free(self, claim: Claim) -> None:
+        """It was not answered: the next one may try."""
+        ...
+
+    async def sweep(self) -> int:
+        """Forget what has expired, and what dead processes have left open; how many."""
+        ...
+
+
 class LedgerStore(Protocol):
     async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
         """Insert requests and attempts in one transaction; rows that exist stay as they are. Raises StorageUnavailable."""
@@ -79,6 +100,10 @@ class BudgetStore(Protocol):
 
     async def give_back(self, budget: str, period: str, amount: int) -> None:
         """Return what this process took and did not use."""
+        ...
+
+    async def renew(self, budget: Budget, period: Period) -> bool:
+        """Go on with what this process holds; False if it holds nothing, or more is posted and leased than the limit."""
         ...
 
     async def wanted(self) -> Sequence[tuple[str, str]]:
@@ -209,6 +234,31 @@ class Observer(Protocol):
 class Notifier(Protocol):
     def notify(self, alert: Alert) -> None:
         """Tell the people concerned, soon, and at most once a cool-down. Never blocks, never raises."""
+        ...
+
+
+class TokenCounter(Protocol):
+    async def count(self, tokenizer: str, texts: Sequence[str]) -> int | None:
+        """How many tokens `tokenizer` (config.tokenizers) makes of `texts`, each by itself; None where it cannot say.
+
+        Never raises.
+        """
+        ...
+
+
+class Notices(Protocol):
+    """What other processes on the same database change, told to those it was made for.
+
+    It may be late, repeated or lost: nothing may depend on it, and whoever is told also looks from time to time.
+    """
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether they arrive at once now; then looking may be rare."""
+        ...
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
         ...
 
 

@@ -166,6 +166,7 @@ def _check_ranges(fields: Fields) -> None:
         ("max_completion_tokens", fields.max_completion_tokens, -1),
         ("max_output_tokens", fields.max_output_tokens, -1),
         ("n", fields.n, 0),
+        ("best_of", fields.best_of, 0),
     ):
         if value is not None and not least <= value <= 2**31:
             raise InvalidRequest(f"{name}: expected an integer from {least} to {2**31}, got {value}", param=name)

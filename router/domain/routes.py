@@ -68,7 +68,11 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class ProviderSpec:
-    """A provider as configured, secrets resolved. `options` is what only its type understands (see provider_types)."""
+    """A provider as configured, secrets resolved. `options` is what only its type understands (see provider_types).
+
+    `ca_digest` is that of the content of `ca_file`. `proxy` is the URL of an HTTP proxy, "" for none. `trusted_host` False:
+    its address is nobody's who may name private ones.
+    """
 
     name: str
     type: str
@@ -77,6 +81,9 @@ class ProviderSpec:
     api_version: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str = ""
+    ca_digest: str = ""
+    proxy: str = field(default="", repr=False)
+    trusted_host: bool = True
     stream_usage: bool = True
     bills_on_cancel: bool = False
     apis: frozenset[Api] = frozenset(Api)
@@ -89,7 +96,7 @@ class Target:
     """One place an alias can be answered. `id` is `provider/model` or `provider/deployment`: health is kept per id.
 
     `model` is what is sent upstream; "" in a wildcard alias passes the rest of the requested name. `price` None is
-    unknown. `priority`: lower first.
+    unknown. `priority`: lower first. `provider_type` is that of `provider`.
     """
 
     id: str
@@ -99,6 +106,7 @@ class Target:
     weight: int = 1
     priority: int = 0
     price: Price | None = None
+    provider_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

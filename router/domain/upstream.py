@@ -1,6 +1,6 @@
 """One call to a provider as values: what is sent, what can go wrong before an answer, the answer's port."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -49,17 +49,40 @@ class TransportFailure(Exception):
         self.detail = detail
 
 
+TRANSPORT_HEADERS = frozenset(
+    "host content-length transfer-encoding connection keep-alive proxy-connection te trailer upgrade expect".split()
+)
+"""What a transport writes itself, or what belongs to one connection: neither callers nor the file set them."""
+
+
+class Upload(msgspec.Struct, frozen=True):
+    """A body that is sent as it comes. `length` in bytes; None is unknown, and sent in chunks.
+
+    `pieces` is iterated once, a piece at a time as the provider takes them, and no further once there is an answer. What it
+    raises ends the call and is raised by the transport as it is. Whoever made it closes it.
+    """
+
+    pieces: AsyncIterable[bytes]
+    length: int | None = None
+
+
 class UpstreamCall(msgspec.Struct, frozen=True):
-    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline."""
+    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline.
+
+    `ca_digest` is that of the content of `ca_file`: a new content is trusted by new connections only. `trusted_host` is
+    False for a host that the operator's file does not name: it is asked at addresses of the public internet only.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
-    body: bytes
+    body: bytes | Upload
     stream: bool
     timeouts: Timeouts
     total_s: float
     ca_file: str = ""
+    ca_digest: str = ""
+    trusted_host: bool = True
 
 
 class UpstreamAnswer(Protocol):

@@ -12,10 +12,13 @@ from router.domain.errors import InvalidApiKey, StorageUnavailable, TenantSuspen
 from router.domain.identity import EVERY_MODEL, ApiKey, ModelSet, Principal, Tenant, TenantStatus, parse_presented_key
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.ports import Clock, KeyStore
+from router.gateway.purses import LEASE_S
+from router.gateway.reach import Reach
 
 FRESH_S = 2.0
 STALE_S = 4.0
-GRACE_S = 60.0
+GRACE_S = LEASE_S
+"""Without the database keys are known for as long as money is."""
 MAX_ENTRIES = 10_000
 MAX_KEY_CHARS = 512
 
@@ -27,26 +30,41 @@ Digest = Callable[[str], str]
 
 @dataclass(slots=True)
 class _Known:
+    """What was read of a key, and what it means under `snapshot`. `era` counts how often everything was to be read again."""
+
     principal: Principal
+    snapshot: Snapshot
+    found: tuple[ApiKey, Tenant]
     read_at: float
+    era: int
     is_being_read: bool = False
 
-    def serves(self, now: float) -> bool:
+    def serves(self, now: float, era: int) -> bool:
         """Fresh, or nearly so while somebody else already reads it again: one read a key, however many ask."""
+        if era != self.era:
+            return False
         age = now - self.read_at
         return age <= FRESH_S or (self.is_being_read and age <= STALE_S)
+
+    def under(self, snapshot: Snapshot) -> "_Known":
+        """The same key under the configuration in force."""
+        if snapshot is not self.snapshot:
+            self.principal, self.snapshot = principal_of(snapshot, *self.found), snapshot
+        return self
 
 
 class Authenticator:
     """Resolves presented keys.
 
-    A principal is fresh for 2 s, so a revoked key is refused well within 5 s; when storage is gone it serves for 60 s
-    more. Principals are cached under a keyed digest of the whole presented key, misses under the prefix alone, each in a
-    table of its own, so that a flood of invented keys cannot push out the good ones.
+    A principal is fresh for 2 s, so a revoked key is refused well within 5 s; when storage is gone it serves for as long as
+    a lease does, and is read anew when storage answers. Principals are cached under a keyed digest of the whole presented
+    key, misses under the prefix alone, each in a table of its own, so that a flood of invented keys cannot push out the good
+    ones.
     """
 
-    def __init__(self, keys: KeyStore, clock: Clock, digest: Digest, cache_key: bytes) -> None:
+    def __init__(self, keys: KeyStore, clock: Clock, digest: Digest, cache_key: bytes, *, reach: Reach) -> None:
         self._keys = keys
+        self._reach = reach
         self._clock = clock
         self._digest = digest
         self._cache_key = cache_key
@@ -54,6 +72,7 @@ class Authenticator:
         self._known: dict[bytes, _Known] = {}
         self._missing: dict[str, float] = {}
         self._snapshot: Snapshot | None = None
+        self._era = 0
 
     async def authenticate(self, snapshot: Snapshot, presented: str | None) -> Principal:
         """Raises InvalidApiKey (alike for unknown, wrong, expired, disabled), TenantSuspended, StorageUnavailable."""
@@ -65,7 +84,7 @@ class Authenticator:
         name = blake2b(presented.encode("utf-8", "surrogateescape"), digest_size=16, key=self._cache_key).digest()
         now = self._clock.monotonic()
         known = self._known.get(name)
-        if known is None or not known.serves(now):
+        if known is None or not known.serves(now, self._era):
             known = await self._refresh(snapshot, presented, name, known)
         principal = known.principal
         if principal.expires_at is not None and principal.expires_at <= self._clock.now_us():
@@ -73,8 +92,8 @@ class Authenticator:
         return principal
 
     def forget(self) -> None:
-        """Drop everything cached: the file or the database has changed."""
-        self._known.clear()
+        """Read everything again: the file or the database has changed. What was known serves only if that fails."""
+        self._era += 1
         self._missing.clear()
 
     async def _refresh(self, snapshot: Snapshot, presented: str, name: bytes, stale: _Known | None) -> _Known:
@@ -88,7 +107,7 @@ class Authenticator:
 
     async def _read(self, snapshot: Snapshot, presented: str, name: bytes, stale: _Known | None) -> _Known:
         parts = parse_presented_key(presented)
-        now = self._clock.monotonic()
+        now, era = self._clock.monotonic(), self._era
         if parts is None:
             raise _refusal(presented)
         prefix, secret = parts
@@ -96,20 +115,21 @@ class Authenticator:
             found = None
         else:
             try:
-                found = await self._keys.find_key(prefix)
+                found = await self._reach.ask(self._keys.find_key, prefix)
             except StorageUnavailable:
                 if stale is not None and now - stale.read_at < GRACE_S:
-                    return stale
+                    return stale.under(snapshot)
                 raise
         is_right = compare_digest(self._digest(secret), found[0].digest if found else self._dummy)
-        if found is None:
+        if found is None and era == self._era:
             _put(self._missing, prefix, now)
-        if found is None or not is_right or found[0].disabled or found[1].status is TenantStatus.DISABLED:
+        if found is None or not is_right or found[0].is_refused or found[1].status is TenantStatus.DISABLED:
             self._known.pop(name, None)
             raise _refusal(presented)
         if found[1].status is not TenantStatus.ACTIVE:
+            self._known.pop(name, None)
             raise TenantSuspended(f"the tenant {found[1].name!r} is suspended")
-        known = _Known(principal_of(snapshot, *found), now)
+        known = _Known(principal_of(snapshot, *found), snapshot, found, now, era)
         _put(self._known, name, known)
         return known
 
@@ -133,13 +153,19 @@ def principal_of(snapshot: Snapshot, key: ApiKey, tenant: Tenant) -> Principal:
         rules=tuple(rule for rule in rules if not rule.limits.is_empty),
         budgets=tuple(_budgets(snapshot.budgets, key, tenant)),
         expires_at=key.expires_at,
+        member=key.member.email if key.member is not None else "",
     )
 
 
 def _budgets(settings: BudgetSettings, key: ApiKey, tenant: Tenant) -> Iterator[Budget]:
-    """The key's own, and the tenant's own or the file's default."""
+    """The key's own, its member's, and the tenant's own or the file's default."""
     if key.budget is not None:
         yield Budget(BudgetScope.KEY, key.id, key.budget, settings.terms, key.name, tenant.id, tenant.name)
+    member = key.member
+    if member is not None and member.budget is not None:
+        # One person may be a member of several tenants, with a budget in each.
+        subject = f"{tenant.id}/{member.user_id}"
+        yield Budget(BudgetScope.MEMBER, subject, member.budget, settings.terms, member.email, tenant.id, tenant.name)
     limit = settings.default_limit if tenant.budget is None else tenant.budget
     if limit is not None:
         terms = tenant.budget_terms or settings.terms

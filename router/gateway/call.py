@@ -1,13 +1,16 @@
 """Targets in order until one answers; nothing is retried once a frame, or a byte of a JSON answer, has come."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from router.domain.errors import (
     AttemptNote,
+    BudgetExceeded,
     GatewayError,
+    InvalidRequest,
     NoHealthyTarget,
     PriceUnknown,
     UnsupportedFeature,
@@ -17,7 +20,7 @@ from router.domain.errors import (
 )
 from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
-from router.domain.routes import HealthView, Plan
+from router.domain.routes import FallbackReason, HealthView, Plan
 from router.domain.upstream import TransportFailure
 from router.domain.usage import NanoUSD
 from router.gateway.attempt import Bench, OpenAttempt, Reply
@@ -33,7 +36,8 @@ DRAIN_S = 30.0
 class Assignment(msgspec.Struct, frozen=True):
     """What one call works on: frozen, so that every attempt starts from the same. `deadline` is monotonic seconds.
 
-    `is_hurried`: the caller itself shortened it, so running out of it is nobody's illness.
+    `is_hurried`: the caller itself shortened it, so running out of it is nobody's illness. `again` makes the assignment anew
+    for another alias, None if the caller may not use it; it is there if `on_budget` names any.
     """
 
     generation: Generation
@@ -45,6 +49,7 @@ class Assignment(msgspec.Struct, frozen=True):
     is_hurried: bool
     budgets: Budgets
     dossier: Dossier
+    again: "Callable[[str], Assignment | None] | None" = None
 
 
 class Call:
@@ -68,10 +73,10 @@ class Call:
 
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
-        turn = self._turn = self._turns.first()
+        turn = self._turns.first()
         if turn is None:
             raise _nobody(self._do.plan)
-        self._secured = await self._secure(turn)
+        self._turn, self._secured = await self._covered(turn)
 
     def abandon(self) -> None:
         """The request will not be made after all: give back what `prepare` set aside."""
@@ -94,10 +99,44 @@ class Call:
             turn, secured = coming, None
             if turn.wait_s:
                 await asyncio.sleep(turn.wait_s)
-            secured = await self._secure(turn)
+            turn, secured = await self._covered(turn)
 
-    async def _secure(self, turn: Turn) -> Secured | None:
-        return await self._treasury.secure(self._do.budgets, turn.candidate, self._do.request) if self._do.budgets else None
+    async def _covered(self, turn: Turn) -> tuple[Turn, Secured | None]:
+        """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn ."""
+        do = self._do
+        if not do.budgets:
+            return turn, None
+        if do.generation.snapshot.budgets.denies_on_db_loss:
+            self._treasury.require_database(do.budgets)
+        try:
+            return turn, await self._treasury.secure(do.budgets, turn.candidate, do.request)
+        except BudgetExceeded:
+            instead = await self._instead() if do.again is not None else None
+            if instead is None:
+                raise
+            return instead
+
+    async def _instead(self) -> tuple[Turn, Secured | None] | None:
+        """The request as if it had asked for an alias of `on_budget`: under that one's budget, not under that of its own."""
+        do, turns = self._do, self._turns
+        assert do.again is not None, "no alias to ask instead"
+        for name in do.plan.alias.fallbacks[FallbackReason.BUDGET]:
+            other = do.again(name)
+            if other is None:
+                continue
+            self._do = other
+            self._turns = Turns(other.generation, other.plan, other.view, self._dice, made=turns.calls)
+            turn = self._turns.first()
+            if turn is not None:
+                with suppress(BudgetExceeded, InvalidRequest):
+                    return await self._covered(turn)
+        self._do, self._turns = do, turns
+        return None
+
+    @property
+    def budgets(self) -> Budgets:
+        """Those that the attempts count against now."""
+        return self._do.budgets
 
     def leave(self, reason: str = "the caller left") -> None:
         """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from router.domain.errors import GatewayError
 from router.domain.identity import Principal
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
-from router.domain.routes import HealthView, Plan
+from router.domain.routes import FallbackReason, HealthView, Plan
 from router.gateway.admit import admit
 from router.gateway.answer import Answer
 from router.gateway.attempt import Reply
@@ -16,7 +17,8 @@ from router.gateway.call import Assignment, Call
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.meter import Meter
-from router.gateway.plan import choose_alias, facets_of, make_plan
+from router.gateway.plan import choose_alias, facets_of, find_alias, make_plan
+from router.gateway.purses import OverBudget, Purse
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Caller, Case, Later, Settler
 from router.gateway.treasury import Dossier, Treasury
@@ -91,6 +93,13 @@ class Opening:
         """What was decided, None while the request is not admitted."""
         return self._case
 
+    def purse_for(self, error: GatewayError) -> Purse | None:
+        """What to tell beside an error: the purse that refused, else that of the budget nearest to its end, once known."""
+        if isinstance(error, OverBudget):
+            return error.purse
+        nearest = None if self._call is None else self._gateway.treasury.standing(self._call.budgets)
+        return nearest if nearest is not None and nearest.is_seen else None
+
     async def __aenter__(self) -> Answer:
         world, generation, who = self._gateway.world, self._generation, self._principal
         snapshot = generation.snapshot
@@ -121,7 +130,6 @@ class Opening:
             started=started,
             meter=meter,
             reservation=reservation,
-            budgets=assignment.budgets,
         )
         try:
             reply = await call.run()
@@ -129,7 +137,7 @@ class Opening:
             self._leave(error)
             raise
         case.status = reply.status
-        return _answer(case, reply, self._gateway.treasury)
+        return _answer(case, reply, self._gateway.treasury.standing(call.budgets) if call.budgets else None)
 
     def _assignment(self, plan: Plan, view: HealthView, started_at: int, started: float) -> Assignment:
         snapshot, who, caller, alias = self._generation.snapshot, self._principal, self._caller, plan.alias
@@ -155,8 +163,20 @@ class Opening:
                 who.key,
                 plan.requested,
                 snapshot.fingerprint,
+                who.member,
             ),
+            again=partial(self._again, plan.draw, started_at, started) if FallbackReason.BUDGET in alias.fallbacks else None,
         )
+
+    def _again(self, draw: float, started_at: int, started: float, name: str) -> Assignment | None:
+        """The assignment as if `name` had been asked for, with the same dice; None if the caller may not use it."""
+        snapshot, who = self._generation.snapshot, self._principal
+        alias = find_alias(snapshot, name)
+        if alias is None or not who.may_use(name):
+            return None
+        view = self._gateway.health.view(alias, self._generation.reach[alias.name])
+        plan = make_plan(snapshot, view, (alias, name), facets_of(alias, who, self._request), draw)
+        return self._assignment(plan, view, started_at, started)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -187,7 +207,7 @@ class Opening:
             self._gateway.settler.settle(case)
 
 
-def _answer(case: Case, reply: Reply, treasury: Treasury) -> Answer:
+def _answer(case: Case, reply: Reply, purse: Purse | None) -> Answer:
     meter = case.meter
     return Answer(
         status=reply.status,
@@ -199,6 +219,6 @@ def _answer(case: Case, reply: Reply, treasury: Treasury) -> Answer:
         upstream_request_id=reply.attempt.upstream_request_id,
         attempts=len(meter.attempts),
         cost=meter.cost if reply.frames is None else None,
-        purse=treasury.standing(case.budgets) if case.budgets else None,
+        purse=purse,
         case=case,
     )

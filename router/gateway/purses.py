@@ -27,11 +27,19 @@ _REFUSED_STEP_S = 0.05
 IDLE_S = 10.0
 
 
+class OverBudget(BudgetExceeded):
+    """A BudgetExceeded that still knows the purse, for the answer's headers."""
+
+    def __init__(self, message: str, purse: "Purse") -> None:
+        super().__init__(message)
+        self.purse = purse
+
+
 @dataclass(slots=True)
 class Purse:
     """`leased` is taken and unspent, `held` the part of it that requests under way may spend. `standing` is the database's
-    row as last seen; `spent_since` what this process has settled after it. `good_until` is on a clock that counts sleep;
-    `refused` is what the database last refused, at `refused_at` of the loop's time."""
+    row as last seen, if `is_seen`; `spent_since` what this process has settled after it. `good_until` is on a clock that
+    counts sleep; `refused` is what the database last refused, at `refused_at` of the loop's time."""
 
     budget: Budget
     period: Period
@@ -43,6 +51,7 @@ class Purse:
     unflushed: int = 0
     good_until: float = 0.0
     used_at: float = 0.0
+    is_seen: bool = False
     is_warned: bool = False
     refused_at: float = 0.0
     refused: int = 0
@@ -67,25 +76,30 @@ class Purse:
             percent = spent * 100 // limit if limit else 100
             self.notify(BudgetThreshold(self._holder(), limit, spent, percent, self.period.ends_at))
 
-    def refusal(self, amount: int) -> BudgetExceeded:
-        """402: which budget, its limit, what is spent, when it resets. Whoever wants alerts is told when it is all but used
-        up; that one large request found no room is no news."""
+    def refusal(self, amount: int) -> OverBudget:
+        """402: which budget, its limit, what is spent, when it resets."""
         budget, ends = self.budget, self.period.ends_at
-        if (budget.limit - self.spent) * 20 < budget.limit:
-            self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
         resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
-        return BudgetExceeded(
+        return OverBudget(
             f"the {budget.terms.schedule} budget of this {budget.scope.value} has no room for a request that may cost "
             f"{usd_text(NanoUSD(amount))} USD: limit {usd_text(budget.limit)} USD, "
-            f"spent {usd_text(self.spent)} USD; {resets}"
+            f"spent {usd_text(self.spent)} USD; {resets}",
+            self,
         )
+
+    def tell_refused(self) -> None:
+        """Whoever wants alerts is told when it is all but used up; that one large request found no room is no news."""
+        budget = self.budget
+        if (budget.limit - self.spent) * 20 < budget.limit:
+            ends = self.period.ends_at
+            self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
 
     def _holder(self) -> BudgetHolder:
         budget = self.budget
         return BudgetHolder(budget.scope, budget.subject, budget.name, budget.tenant_id, budget.tenant)
 
     def saw(self, standing: Standing) -> None:
-        self.standing = standing
+        self.standing, self.is_seen = standing, True
         self.spent_since = self.unflushed
 
 
@@ -159,6 +173,11 @@ class Purses:
             purse.used_at = now
         return Hold(amount, tuple(hard), tuple(soft))
 
+    def holds(self, budget: str, period: str) -> bool:
+        """Whether anything is free that could be given back."""
+        purse = self._purses.get((budget, period))
+        return purse is not None and purse.free > 0
+
     def purse(self, budget: Budget, period: Period) -> Purse:
         """The purse of a budget, empty if nothing was ever taken."""
         return self._purse(budget, period)
@@ -169,9 +188,12 @@ class Purses:
         if purse is not None:
             purse.unflushed -= cost
 
-    async def refresh(self) -> None:
-        """See where the budgets stand that are known here: other processes spend too. Raises StorageUnavailable."""
-        for purse in list(self._purses.values()):
+    async def refresh(self, *, is_alone: bool) -> None:
+        """See where the budgets stand that are known here: other processes spend too. Raises StorageUnavailable.
+
+        `is_alone`: there is none, so it is enough to have seen each once: a soft budget takes no lease that would tell.
+        """
+        for purse in [p for p in self._purses.values() if not (is_alone and p.is_seen)]:
             unflushed = purse.unflushed
             standing = await self._store.standing(purse.budget, purse.period)
             purse.saw(standing)
@@ -186,6 +208,20 @@ class Purses:
                 await self._give_back(purse)
             if is_over and not purse.leased and not purse.unflushed:
                 del self._purses[name]
+
+    async def renew(self) -> None:
+        """Renew the leases that hold something and are past half of their life. Raises StorageUnavailable.
+
+        One that its budget does not admit any more, or whose row is gone, has lapsed: what is free goes back, and the
+        database is asked before anything more is reserved.
+        """
+        for purse in list(self._purses.values()):
+            now = self._boottime()
+            if not purse.leased or purse.good_until <= now or purse.good_until - now > LEASE_S / 2:
+                continue
+            is_admitted = await self._store.renew(purse.budget, purse.period)
+            if purse.good_until != LAPSED:
+                purse.good_until = now + LEASE_S if is_admitted else LAPSED
 
     async def give_to_others(self) -> None:
         """Give back what is free of every budget that somebody else was refused for. Raises StorageUnavailable."""
@@ -242,8 +278,9 @@ class Purses:
     async def _take_and_book(
         self, purse: Purse, need: int, asked_at: float, answered: "asyncio.Future[Lease | Standing]"
     ) -> None:
+        budget = purse.budget
         try:
-            answer = await self._store.take(purse.budget, purse.period, need, self._processes())
+            answer = await self._store.take(budget, purse.period, need, self._processes())
         except BaseException as error:
             if not answered.done():
                 answered.set_exception(error if isinstance(error, Exception) else StorageUnavailable("routerd is stopping"))
@@ -253,7 +290,8 @@ class Purses:
             raise
         if isinstance(answer, Lease):
             purse.leased += answer.amount
-            purse.good_until = asked_at + LEASE_S
+            # A limit that was lowered meanwhile was not the one the database tested.
+            purse.good_until = LAPSED if purse.budget.limit < budget.limit else asked_at + LEASE_S
             purse.saw(answer.standing)
         else:
             purse.saw(answer)

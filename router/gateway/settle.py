@@ -12,7 +12,6 @@ from router.domain.ports import Ledger, Observer, Reservation
 from router.domain.requests import ModelRequest
 from router.domain.routes import ALL_WELL, HealthView, Plan
 from router.gateway.meter import Meter
-from router.gateway.treasury import Budgets
 
 MAX_TEXT = 1024
 CALLER_LEFT = 499
@@ -49,7 +48,6 @@ class Case(msgspec.Struct):
     started: float
     meter: Meter
     reservation: Reservation
-    budgets: Budgets = ()
     status: int = CALLER_LEFT
     code: str = ""
     duration_us: int = 0
@@ -128,6 +126,7 @@ def _entry(case: Case) -> LedgerEntry:
         draw=plan.draw,
         facets=_facets(plan),
         health=_health(case.health),
+        member=principal.member,
     )
 
 

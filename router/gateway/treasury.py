@@ -4,16 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
+from router.config.tokenizers import tokenizer_of
 from router.domain.budgets import Budget, BudgetMode, Period
-from router.domain.errors import PriceUnknown
+from router.domain.errors import PriceUnknown, StorageUnavailable
 from router.domain.ledger import OpenedAttempt
-from router.domain.ports import Journal
+from router.domain.ports import Journal, TokenCounter
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import NanoUSD
 from router.gateway.bounds import Bound, bound_of
 from router.gateway.meter import Attempt
-from router.gateway.purses import Hold, Purse, Purses
+from router.gateway.purses import Hold, OverBudget, Purse, Purses
+from router.gateway.reach import Reach
+from router.gateway.texts import texts_of
 
 Budgets = Sequence[tuple[Budget, Period]]
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
@@ -27,11 +30,16 @@ class Secured(msgspec.Struct, frozen=True):
 
 
 class Treasury:
-    """Holds money for attempts. `journal` is where the attempts that are sent are written down."""
+    """Holds money for attempts. `journal` is where the attempts that are sent are written down, `reach` of the database.
 
-    def __init__(self, purses: Purses, journal: Journal) -> None:
+    `tokens` counts a request that has no room by its bytes; without it the bytes decide.
+    """
+
+    def __init__(self, purses: Purses, journal: Journal, reach: Reach, tokens: TokenCounter | None = None) -> None:
         self.purses = purses
         self.journal = journal
+        self._reach = reach
+        self._tokens = tokens
 
     async def secure(self, budgets: Budgets, candidate: Candidate, request: ModelRequest) -> Secured | None:
         """Hold what an attempt at `candidate` can cost in every budget; None where no budget applies.
@@ -49,7 +57,39 @@ class Treasury:
                     f"{candidate.target.id} has no known price, and a hard budget cannot be kept without one", param="model"
                 )
             bound = bound_of(request, candidate, price)
-        return Secured(await self.purses.hold(budgets, bound.amount), bound)
+        try:
+            return Secured(await self.purses.hold(budgets, bound.amount), bound)
+        except OverBudget as refused:
+            closer = await self._counted(candidate, request, refused.purse)
+            if closer is None or closer.amount >= bound.amount:
+                refused.purse.tell_refused()
+                raise
+        try:
+            return Secured(await self.purses.hold(budgets, closer.amount), closer)
+        except OverBudget as refused:
+            refused.purse.tell_refused()
+            raise
+
+    async def _counted(self, candidate: Candidate, request: ModelRequest, purse: Purse) -> Bound | None:
+        """The bound by the request's tokens instead of its bytes; None where nobody can count them for certain, or where
+        no count could find room in `purse`."""
+        price, alias = candidate.target.price, candidate.alias
+        tokenizer = tokenizer_of(candidate.target.provider_type, candidate.upstream_model)
+        if self._tokens is None or price is None or not tokenizer or alias.max_request is not None:
+            return None
+        texts = texts_of(request)
+        if texts is None or purse.spent + bound_of(request, candidate, price, texts.least).amount > purse.budget.limit:
+            return None
+        count = await self._tokens.count(tokenizer, texts.parts)
+        return None if count is None else bound_of(request, candidate, price, texts.rest + count)
+
+    def require_database(self, budgets: Budgets) -> None:
+        """Raises StorageUnavailable while the database is out of reach, if one of `budgets` is hard."""
+        if self._reach.is_lost and any(budget.terms.mode is BudgetMode.HARD for budget, _ in budgets):
+            raise StorageUnavailable(
+                "the database cannot be reached, and a hard budget is not spent without it",
+                hint="budgets.on_db_loss is deny",
+            )
 
     def standing(self, budgets: Budgets) -> Purse | None:
         """The purse of the budget that is nearest to its end, None where no budget applies."""
@@ -68,6 +108,7 @@ class Dossier(msgspec.Struct, frozen=True):
     key: str
     requested: str
     fingerprint: str
+    member: str = ""
 
     def opening(self, request: ModelRequest, attempt: Attempt) -> OpenedAttempt:
         """The line to write before `attempt` is sent."""
@@ -97,4 +138,5 @@ class Dossier(msgspec.Struct, frozen=True):
             price_output=price.output if price is not None else 0,
             price_known=price is not None,
             postings=attempt.postings,
+            member=self.member,
         )

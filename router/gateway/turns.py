@@ -53,10 +53,10 @@ class Turns:
 
     At most `max_attempts` targets are called; another credential of the same provider
     comes before another target, and counts for neither that nor the retry budget; a target kept only because it is the
-    last is not visited twice.
+    last is not visited twice. `made`: calls the request has made already, under another plan.
     """
 
-    def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice) -> None:
+    def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice, *, made: int = 0) -> None:
         self._generation = generation
         self._plan = plan
         self._view = view
@@ -65,6 +65,12 @@ class Turns:
         self._has_fallen_back = False
         self._failures: list[tuple[Turn, Failed]] = []
         self._visits = 0
+        self._made = made
+
+    @property
+    def calls(self) -> int:
+        """How many targets have been called."""
+        return self._made + sum(f.outcome is not Outcome.FORCED and not t.is_rotation for t, f in self._failures)
 
     def first(self) -> Turn | None:
         """The first attempt, None if the plan has nobody to ask."""
@@ -75,12 +81,11 @@ class Turns:
     def after(self, turn: Turn, failed: Failed, left_s: float) -> Turn | None:
         """The attempt to make after `turn` failed, with `left_s` seconds of the deadline left; None: give up."""
         self._failures.append((turn, failed))
-        calls = sum(f.outcome is not Outcome.FORCED and not t.is_rotation for t, f in self._failures)
         if left_s <= 0:
             return None
         if failed.outcome in _CREDENTIAL_REFUSED and (other := self._other_credential(turn)) is not None:
             return Turn(turn.candidate, other, is_rotation=True)
-        if calls >= self._plan.alias.max_attempts:
+        if self.calls >= self._plan.alias.max_attempts:
             return None
         if not self._queue:
             self._fall_back()

@@ -5,8 +5,8 @@ Requests that wait in one turn of the event loop go in one call, and what has be
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from enum import Enum, auto
 
 from router.domain.limits import UNLIMITED, LimitRule, LimitScope, Refusal
@@ -15,7 +15,7 @@ from router.domain.ports import Clock, Ids, Observer, Reservation, Tasks
 from router.limits.memory import HeldReservation
 from router.limits.redis_batch import MAX_ASKS, MAX_SETTLEMENTS, Ask, Batch, Settlement, Verdict, clamped
 from router.limits.redis_lanes import Lane, Lanes, RedisUnavailable
-from router.limits.redis_member import DEFAULTS, Member, Settings
+from router.limits.redis_member import DEFAULTS, SUBJECTS_PER_CALL, Member, Settings
 from router.limits.redis_share import CountedReservation, LocalShare
 
 STEADY_S = 10.0
@@ -62,7 +62,7 @@ class RedisLimiter:
         self._settled: list[Settlement] = []
         self._is_flush_due = self._must_settle = False
         self._settle_timer: asyncio.TimerHandle | None = None
-        self._under_way = 0
+        self._under_way: dict[Lane, Batch] = {}
         self._quiet, self._alarm = asyncio.Event(), asyncio.Event()
         self._quiet.set()
         self._is_degraded = self._is_closed = False
@@ -137,7 +137,7 @@ class RedisLimiter:
             batch = Batch(self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS])
             del self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS]
             self._must_settle = self._must_settle and bool(self._settled)
-            self._under_way += 1
+            self._under_way[lane] = batch
             self._quiet.clear()
             self._tasks.spawn(self._exchange(lane, batch), name="limits in Redis")
 
@@ -146,6 +146,10 @@ class RedisLimiter:
         try:
             keys, argument = batch.packed(settings.names.owners, self._member.name)
             verdicts = batch.verdicts(await lane.run(settings.scripts.acquire, keys, argument))
+            if verdicts is None:
+                self._send_again(batch)
+            else:
+                self._answer(batch.asks, verdicts)
         except BaseException as error:
             # Also when a shutdown cancels this, or we are wrong ourselves: nobody is left waiting, and nothing is unlimited.
             self._degrade(str(error) if isinstance(error, RedisUnavailable | ValueError) else type(error).__name__)
@@ -154,13 +158,9 @@ class RedisLimiter:
             if not isinstance(error, RedisUnavailable | ValueError):
                 raise
         else:
-            if verdicts is None:
-                self._send_again(batch)
-            else:
-                self._answer(batch.asks, verdicts)
             await self._lanes.give(lane)
         finally:
-            self._under_way -= 1
+            self._under_way.pop(lane, None)
             if not self._under_way:
                 self._quiet.set()
             self._flush()
@@ -199,6 +199,15 @@ class RedisLimiter:
             return
         await self._lanes.give(lane)
         self._flush()
+
+    @asynccontextmanager
+    async def _one_lane(self) -> AsyncIterator[Lane]:
+        """For what is no batch. Requests that came meanwhile found no lane: nobody but its end would send them."""
+        try:
+            async with self._lanes.using(await self._lanes.borrow()) as lane:
+                yield lane
+        finally:
+            self._flush()
 
     # -- losing and finding Redis -----------------------------------------------------------------------------
 
@@ -248,12 +257,14 @@ class RedisLimiter:
         async with self._lanes.using(await (self._lanes.borrow() if is_near else self._lanes.open())) as lane:
             if not await self._member.enter(lane):
                 await self._tell_again(lane)
+            elif self._mode is Mode.LOCAL:
+                await self._member.state_past(lane, everything=False)
             self._mode = Mode.JOINING
             await self._quiet.wait()
             for entry in self._settled:
                 # What has ended by now is not in the statement; what ends from now on is sent after it.
                 entry.ended = 0
-            await self._member.state_all(lane, everything=False)
+            await self._member.state_present(lane)
         self._mode = Mode.SHARED
         self._shared_since_s = self._touched_at_s = self._loop.time()
         if self._is_degraded:
@@ -263,12 +274,16 @@ class RedisLimiter:
 
     async def _tell_again(self, lane: Lane) -> None:
         """Redis has lost its data. Where there are others, it does not know the whole minute before they have told theirs:
-        until then, but not for long, everybody keeps to his share.
+        until then, but not for long, everybody keeps to his share. So does one alone that has much to tell.
         """
         live = self._share.live_processes()
-        if live > 1:
+        if live > 1 or self._share.subjects > SUBJECTS_PER_CALL:
             self._degrade("it lost its data")
-        await self._member.state_all(lane, everything=True)
+        await self._quiet.wait()
+        for entry in self._settled:
+            # The statement has the tokens that were used, not those that were held.
+            entry.tokens = 0
+        await self._member.state_past(lane, everything=True)
         for _ in range(int(self._settings.others_s / OTHERS_POLL_S)):
             if live <= 1 or await self._member.count(lane) >= live:
                 break
@@ -284,7 +299,7 @@ class RedisLimiter:
             return
         now_s = self._loop.time()
         touch = now_s - self._touched_at_s >= self._settings.touch_s
-        async with self._lanes.using(await self._lanes.borrow()) as lane:
+        async with self._one_lane() as lane:
             is_known = await self._member.beat(lane, touch=touch)
         if touch:
             self._touched_at_s = now_s
@@ -296,7 +311,7 @@ class RedisLimiter:
         """Raises RedisUnavailable while this process decides alone, or when Redis does not answer."""
         if self._mode is Mode.LOCAL:
             raise RedisUnavailable("each process enforces its share of the limits by itself")
-        async with self._lanes.using(await self._lanes.borrow()) as lane:
+        async with self._one_lane() as lane:
             await lane.command("PING")
 
     async def close(self) -> None:
@@ -308,6 +323,10 @@ class RedisLimiter:
         self._degrade("closed")
         if self._settle_timer is not None:
             self._settle_timer.cancel()
+        # What has not come back, or was cancelled before it began.
+        for lane, batch in self._under_way.items():
+            self._decide_alone_for(batch.asks)
+            await lane.close()
         await self._lanes.close()
 
     async def _leave(self) -> None:

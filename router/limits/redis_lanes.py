@@ -130,9 +130,9 @@ class Lanes:
 
     @property
     def may_grow(self) -> bool:
-        """One at a time: what waits may well go with the next lane that falls free."""
+        """One at a time: what waits may well go with the next lane that falls free, where there is one."""
         has_room = self._opening == 0 and len(self._all) < self._pool_size
-        return has_room and asyncio.get_running_loop().time() >= self._grow_from_s
+        return has_room and (not self._all or asyncio.get_running_loop().time() >= self._grow_from_s)
 
     def take(self) -> Lane | None:
         """A lane that is free now."""

@@ -8,9 +8,9 @@ import msgspec
 from router.limits.redis_batch import Names
 from router.limits.redis_lanes import Lane, RedisUnavailable
 from router.limits.redis_scripts import Scripts
-from router.limits.redis_share import LocalShare
+from router.limits.redis_share import LocalShare, Statement
 
-_SUBJECTS_PER_CALL = 250
+SUBJECTS_PER_CALL = 250
 _NAMES_REMEMBERED = 8
 
 
@@ -54,12 +54,21 @@ class Member:
         self._epoch_found = await self._state(lane, [], [])
         return self._epoch in (b"", self._epoch_found)
 
-    async def state_all(self, lane: Lane, *, everything: bool) -> None:
-        """Say what is in flight, and what was admitted and not said yet, or `everything`: in as many calls as it takes."""
-        statement = self._share.tell(everything=everything)
+    async def state_past(self, lane: Lane, *, everything: bool) -> None:
+        """Say what was admitted and not said yet, or `everything`. Nothing is said of what is in flight: it may end unheard
+        before this process has joined.
+        """
+        await self._state_all(lane, self._share.tell(everything=everything, in_flight=False))
+
+    async def state_present(self, lane: Lane) -> None:
+        """Say what is in flight, and what was admitted and not said yet. From now on, what ends must be sent."""
+        await self._state_all(lane, self._share.tell(everything=False, in_flight=True))
+
+    async def _state_all(self, lane: Lane, statement: Statement) -> None:
+        """In as many calls as it takes."""
         try:
-            for at in range(0, len(statement.subjects), _SUBJECTS_PER_CALL):
-                part = statement.subjects[at : at + _SUBJECTS_PER_CALL]
+            for at in range(0, len(statement.subjects), SUBJECTS_PER_CALL):
+                part = statement.subjects[at : at + SUBJECTS_PER_CALL]
                 keys = [self._names.window(scope, subject) for scope, subject, _ in part]
                 if await self._state(lane, keys, [numbers for _, _, numbers in part]) != self._epoch_found:
                     raise RedisUnavailable("it lost its data")
@@ -81,8 +90,8 @@ class Member:
     async def beat(self, lane: Lane, *, touch: bool) -> bool:
         """Whether Redis knows this process still and, with `touch`, has every window in which it has requests in flight."""
         keys = [self._names.window(scope, subject) for scope, subject in self._share.busy()] if touch else []
-        for at in range(0, len(keys) or 1, _SUBJECTS_PER_CALL):
-            named = [self._names.owners, self._names.epoch, *keys[at : at + _SUBJECTS_PER_CALL]]
+        for at in range(0, len(keys) or 1, SUBJECTS_PER_CALL):
+            named = [self._names.owners, self._names.epoch, *keys[at : at + SUBJECTS_PER_CALL]]
             if not await lane.run(self._scripts.beat, named, self.name, self._believed_us):
                 return False
         return True

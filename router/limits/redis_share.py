@@ -74,17 +74,20 @@ class LocalShare:
         """Subjects with requests in flight."""
         return ((scope, subject) for scope, subject, window in self._memory.windows() if window.parallel)
 
-    def tell(self, *, everything: bool) -> Statement:
-        """This moment's truth: the requests in flight, and what was admitted in the last minute and not told yet, or
-        `everything` that was admitted in it. Counts as told from now on, unless it is taken back.
+    @property
+    def subjects(self) -> int:
+        """How many keys, tenants and aliases there may be something to tell about."""
+        return self._memory.subjects
+
+    def tell(self, *, everything: bool, in_flight: bool) -> Statement:
+        """This moment's truth: what was admitted in the last minute and not told yet, or `everything` that was admitted in
+        it, and the requests `in_flight`. Counts as told from now on, unless it is taken back.
         """
         now_us = self._now_us()
         told = [(until_us, memory) for until_us, memory in self._untold if until_us > now_us - WINDOW_US]
         told.append((now_us, self._alone))
         self._alone, self._untold = MemoryLimiter(self._clock), []
-        subjects = {
-            (scope, subject): [window.parallel] for scope, subject, window in self._memory.windows() if window.parallel
-        }
+        subjects = {subject: [self.in_flight(*subject)] for subject in (self.busy() if in_flight else ())}
         for memory in [self._memory] if everything else [memory for _, memory in told]:
             for scope, subject, window in memory.windows():
                 window.expire(now_us)
@@ -97,7 +100,7 @@ class LocalShare:
 
     def take_back(self, statement: Statement) -> None:
         """It was not told after all, or not whole."""
-        self._untold = statement.told
+        self._untold += statement.told
 
     def _now_us(self) -> int:
         return int(self._clock.monotonic() * 1e6)

@@ -179,6 +179,8 @@ class BoundProvider:
             timeouts=timeouts,
             total_s=total_s,
             ca_file=self.spec.ca_file,
+            ca_digest=self.spec.ca_digest,
+            trusted_host=self.spec.trusted_host,
         )
 
     def probe_call(self, credential: Credential | None = None) -> UpstreamCall:
@@ -193,6 +195,8 @@ class BoundProvider:
             timeouts=self.spec.timeouts,
             total_s=min(PROBE_TIMEOUT_S, self.spec.timeouts.total),
             ca_file=self.spec.ca_file,
+            ca_digest=self.spec.ca_digest,
+            trusted_host=self.spec.trusted_host,
         )
 
     def _headers(self, credential: Credential | None) -> dict[str, str]:

@@ -1,24 +1,32 @@
-"""Which transport carries a provider's calls: the network's, or a simulator's."""
+"""Which transport carries a provider's calls: the network's, one through a proxy, or a simulator's."""
 
 from collections.abc import Mapping
 
 from router.domain.ports import Clock, Ids, Transport
 from router.domain.routes import ProviderSpec
 from router.providers.http1.transport import Http1Transport
+from router.providers.proxied import ProxiedTransport
 from router.providers.simulated.options import parse_options
 from router.providers.simulated.transport import SimulatedTransport
 
 
 class Transports:
-    """One transport to the network for all providers; one simulator for each simulated one, kept while it is unchanged."""
+    """One transport to the network for all providers, one for each proxy; one simulator for each simulated provider, kept
+    while it is unchanged."""
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
         self._ids = ids
         self._network = Http1Transport()
+        # Kept to the end: a request that began before a reload may still be on its way through one.
+        self._proxied: dict[str, ProxiedTransport] = {}
         self._simulated: dict[str, tuple[ProviderSpec, SimulatedTransport]] = {}
 
     def of(self, spec: ProviderSpec) -> Transport:
+        if spec.proxy:
+            if spec.proxy not in self._proxied:
+                self._proxied[spec.proxy] = ProxiedTransport(spec.proxy)
+            return self._proxied[spec.proxy]
         if spec.type != "simulated":
             return self._network
         known = self._simulated.get(spec.name)
@@ -34,3 +42,5 @@ class Transports:
 
     async def close(self) -> None:
         await self._network.close()
+        for proxied in self._proxied.values():
+            await proxied.close()

@@ -44,9 +44,7 @@ class Edge:
                 request, notes, InternalError(f"internal error; quote the request id {notes.request_id}")
             )
         finally:
-            serving.inflight -= 1
-            if serving.is_draining and not serving.inflight:
-                serving.quiet.set()
+            serving.ended()
         if serving.is_draining:
             response.force_close()
         if not response.prepared:

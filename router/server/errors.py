@@ -16,6 +16,8 @@ STATUSES: dict[str, tuple[int, str]] = {
     "model_not_found": (404, "not_found_error"),
     "not_found": (404, "not_found_error"),
     "method_not_allowed": (405, "not_found_error"),
+    "idempotency_in_progress": (409, "idempotency_error"),
+    "idempotency_mismatch": (422, "idempotency_error"),
     "request_timeout": (408, "invalid_request_error"),
     "body_too_large": (413, "invalid_request_error"),
     "unsupported_media_type": (415, "invalid_request_error"),

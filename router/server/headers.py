@@ -7,6 +7,7 @@ from math import isfinite
 from multidict import CIMultiDictProxy
 
 from router.domain.errors import InvalidRequest
+from router.domain.idempotency import KeptAnswer
 from router.domain.limits import Allowance
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
@@ -23,7 +24,10 @@ _CORS_ALLOWED = (
     "authorization, content-type, x-api-key, x-request-id, idempotency-key, openai-beta, anthropic-version, "
     "anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain"
 )
-_CORS_EXPOSED = "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after"
+_CORS_EXPOSED = (
+    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after, "
+    "x-budget-limit-usd, x-budget-remaining-usd, x-budget-reset, x-budget-warning, idempotent-replayed"
+)
 
 Incoming = CIMultiDictProxy[str]
 
@@ -103,6 +107,16 @@ def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
     return headers
 
 
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Of an answer's headers those that are still true when it is told again: not limits, not budgets."""
+    return {n: v for n, v in headers.items() if n.startswith("X-Router-") or n in {"Content-Type", "X-Cost-USD"}}
+
+
+def replay_headers(kept: KeptAnswer, request_id: str) -> dict[str, str]:
+    """What a kept answer carries: its own headers, and the id of the request it is told to now."""
+    return {"X-Request-Id": request_id, **kept.headers, "Idempotent-Replayed": "true", "Server": SERVER}
+
+
 def receipt_headers(case: Case) -> dict[str, str]:
     """What an error answer to an admitted request carries."""
     headers = {
@@ -140,7 +154,7 @@ def limit_headers(allowance: Allowance) -> dict[str, str]:
 
 
 def budget_headers(purse: Purse) -> dict[str, str]:
-    """Where the budget stands that is nearest to its end."""
+    """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
     budget, spent = purse.budget, purse.spent
     headers = {
         "X-Budget-Limit-USD": usd_text(budget.limit),

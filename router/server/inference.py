@@ -15,10 +15,14 @@ from router.domain.errors import (
 )
 from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
 from router.gateway.answer import Answer
+from router.gateway.generation import Generation
+from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from router.gateway.idempotency import KeyedRequest
 from router.gateway.pipeline import Opening
 from router.gateway.settle import Caller
 from router.server.headers import (
     answer_headers,
+    budget_headers,
     cors_headers,
     forwarded,
     presented_key,
@@ -27,6 +31,7 @@ from router.server.headers import (
     tier_of,
     timeout_of,
 )
+from router.server.keyed_call import KeyedCall
 from router.server.live_answer import live_answer
 from router.server.notes import Notes
 from router.server.state import Serving
@@ -58,6 +63,10 @@ class Inference:
         body = await read_body(request, snapshot.server.body_limit)
         model_request = parse_request(self._api, body)
         opening = serving.gateway.open(generation, principal, model_request, caller, forwarded=forwarded(headers))
+        key = headers.get(IDEMPOTENCY_KEY)
+        if key is not None:
+            asked = KeyedRequest(key, notes.route, principal, model_request, caller.tier, caller.id)
+            return await self._answer_keyed(request, notes, opening, asked, generation=generation)
         started: web.StreamResponse | None = None
         try:
             async with opening as answer:
@@ -79,12 +88,43 @@ class Inference:
                 raise
             return started
 
+    async def _answer_keyed(
+        self, request: web.BaseRequest, notes: Notes, opening: Opening, asked: KeyedRequest, *, generation: Generation
+    ) -> web.StreamResponse:
+        """The same through a task of its own, which goes on when this handler is cancelled."""
+        serving = self._serving
+        is_explained = request.headers.get("x-router-explain") == "1"
+        call = KeyedCall(serving, generation, opening, asked, request_id=notes.request_id, is_explained=is_explained)
+        serving.tasks.spawn(call.run(), name="keyed call")
+        started: web.StreamResponse | None = None
+        try:
+            told = await call.head()
+            out = told.headers | self._cors(request)
+            if told.body is not None:
+                return whole_answer(request, told.status, out, told.body)
+            started = live_answer(request, told.status, out)
+            await started.prepare(request)
+            await self._relay(started, request, call.frames())
+        except GatewayError as error:
+            if started is None:
+                _note(notes, opening, error, asked.request)
+                raise
+        except ConnectionError:
+            if started is None:
+                raise
+        finally:
+            call.leave()
+        return started
+
     def _headers(self, request: web.BaseRequest, answer: Answer) -> dict[str, str]:
         headers = answer_headers(answer, explain=request.headers.get("x-router-explain") == "1")
         origins = self._serving.current.snapshot.server.cors_origins
         if origins:
             headers.update(cors_headers(request.headers.get("Origin"), origins))
         return headers
+
+    def _cors(self, request: web.BaseRequest) -> dict[str, str]:
+        return {**cors_headers(request.headers.get("Origin"), self._serving.current.snapshot.server.cors_origins)}
 
     async def _relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
         serving = self._serving
@@ -151,9 +191,10 @@ def _too_large(limit: int) -> BodyTooLarge:
 
 def _note(notes: Notes, opening: Opening, error: GatewayError, request: ModelRequest) -> None:
     """Leave for the edge what it needs to answer an error."""
-    case = opening.case
+    case, purse = opening.case, opening.purse_for(error)
+    notes.receipt = {} if purse is None else budget_headers(purse)
     if case is None:
         notes.alias = "" if error.code == "model_not_found" else request.fields.model or ""
         return
     notes.is_settled = True
-    notes.receipt = receipt_headers(case)
+    notes.receipt = receipt_headers(case) | notes.receipt

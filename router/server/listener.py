@@ -1,8 +1,9 @@
 """The listening sockets of one daemon: aiohttp's server with its defaults corrected, TLS that follows its files."""
 
 import os
+import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import http_parser, web
@@ -16,6 +17,7 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 MAX_HEADERS = 128
 MAX_FIELD_BYTES = 16 * 2**10
+BACKLOG = 1024
 CLOSING_S = 1.0
 """How long `close` waits for answers still being written, and then for cancelled handlers. aiohttp takes 0 for ever."""
 
@@ -60,15 +62,24 @@ class _HttpServer(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+def base_url(address: Sequence[object], *, is_tls: bool) -> str:
+    """`http://127.0.0.1:8080` of what `getsockname` says."""
+    host, port = address[:2]
+    return f"{'https' if is_tls else 'http'}://{f'[{host}]' if ':' in str(host) else host}:{port}"
+
+
 class Listener:
     """Accepts connections and hands their requests to `handle` until `close`.
+
+    It binds an address of its own, or listens on `sockets`, which other processes may share.
 
     Corrected defaults: a handler is cancelled when its caller leaves; idle connections end after `keep_alive` instead of
     an hour; a body is never decompressed; headers are bounded.
     """
 
-    def __init__(self, handle: Handle, settings: ServerSettings) -> None:
+    def __init__(self, handle: Handle, settings: ServerSettings, sockets: Sequence[socket.socket] = ()) -> None:
         self._settings = settings
+        self._sockets = sockets
         server = _HttpServer(
             handle,
             access_log=None,
@@ -91,13 +102,15 @@ class Listener:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
             self._load_certificate(settings)
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, settings.host, settings.port, ssl_context=self._tls, backlog=1024, reuse_address=True
-        )
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        shown = f"[{host}]" if ":" in str(host) else host
-        return f"{'https' if self._tls else 'http'}://{shown}:{port}"
+        for site in self._sites():
+            await site.start()
+        return base_url(self._runner.addresses[0], is_tls=self._tls is not None)
+
+    def _sites(self) -> list[web.BaseSite]:
+        if self._sockets:
+            return [web.SockSite(self._runner, each, ssl_context=self._tls, backlog=BACKLOG) for each in self._sockets]
+        host, port = self._settings.host, self._settings.port
+        return [web.TCPSite(self._runner, host, port, ssl_context=self._tls, backlog=BACKLOG, reuse_address=True)]
 
     def refresh_tls(self, settings: ServerSettings) -> bool:
         """Use the certificate files as they are now for new connections; True if they had changed. Raises like `start`."""

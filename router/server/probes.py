@@ -51,7 +51,7 @@ class Probing:
         if not snapshot.has_metrics or not (is_known or _is_loopback(request)):
             raise NotFound("there is no route GET /metrics")
         self._serving.gateway.settler.flush()
-        text = await asyncio.get_running_loop().run_in_executor(None, self._serving.render_metrics)
+        text = await self._serving.render_metrics()
         return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

@@ -1,21 +1,29 @@
 """What every handler of one daemon shares: the generation in force, the ports, and whether it may serve."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from router.domain.ports import AddressLimiter, Clock, Ids, Observer, Pinger, Tasks
 from router.gateway.authenticate import Authenticator
 from router.gateway.generation import Generation
+from router.gateway.idempotency import Idempotency
 from router.gateway.pipeline import Gateway
 from router.server.streaming import EventStream
+
+
+class Interruptible(Protocol):
+    def interrupt(self) -> None:
+        """End it from our side: the daemon's drain time is over."""
+        ...
 
 
 @dataclass(slots=True)
 class Serving:
     """`current` is replaced whole by a reload; a handler reads it once. `reasons` empty means ready to serve.
 
-    `quiet` is set when the last request under way ends while draining.
+    `quiet` is set when the last request under way ends while draining. `calls` are those that go on without their callers.
     """
 
     current: Generation
@@ -26,7 +34,8 @@ class Serving:
     ids: Ids
     tasks: Tasks
     observer: Observer
-    render_metrics: Callable[[], bytes]
+    idempotency: Idempotency
+    render_metrics: Callable[[], Awaitable[bytes]]
     pingers: Sequence[Pinger] = ()
     reasons: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)
@@ -34,3 +43,10 @@ class Serving:
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
     inflight: int = 0
     streams: set[EventStream] = field(default_factory=set)
+    calls: set[Interruptible] = field(default_factory=set)
+
+    def ended(self) -> None:
+        """A request that counted as under way no longer is."""
+        self.inflight -= 1
+        if self.is_draining and not self.inflight:
+            self.quiet.set()

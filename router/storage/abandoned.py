@@ -1,5 +1,7 @@
 """The ledger's word on a lease whose process and journal are lost: one request that may have been many."""
 
+from typing import NamedTuple
+
 from router.domain.budgets import BudgetScope, Posting
 from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
@@ -12,6 +14,7 @@ _KEY = """
     SELECT k.name, t.id AS tenant, t.name AS tenant_name FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
     WHERE k.id = $1"""
 _TENANT = "SELECT name FROM tenants WHERE id = $1"
+_MEMBER = "SELECT email FROM users WHERE id = $1"
 
 
 async def abandoned_entry(
@@ -23,9 +26,8 @@ async def abandoned_entry(
     """
     budget, period = lease
     scope, _, subject = budget.partition(":")
-    key = await tx.one(_KEY, subject) if scope == BudgetScope.KEY else None
-    tenant = await tx.one(_TENANT, subject) if scope == BudgetScope.TENANT else None
     alias = subject if scope == BudgetScope.MODEL else ""
+    whose = await _holder(tx, scope, subject)
     attempt = AttemptEntry(
         attempt=1,
         alias=alias,
@@ -45,10 +47,10 @@ async def abandoned_entry(
     return LedgerEntry(
         id=named,
         request_id=instance,
-        tenant_id=subject if scope == BudgetScope.TENANT else "" if key is None else key["tenant"],
-        tenant=tenant["name"] if tenant is not None else "" if key is None else key["tenant_name"],
-        key_id=subject if scope == BudgetScope.KEY else "",
-        key="" if key is None else key["name"],
+        tenant_id=whose.tenant_id,
+        tenant=whose.tenant,
+        key_id=whose.key_id,
+        key=whose.key,
         api="",
         alias=alias,
         requested_model=alias,
@@ -63,4 +65,26 @@ async def abandoned_entry(
         cost=remaining,
         price_known=True,
         attempts=(attempt,),
+        member=whose.member,
     )
+
+
+class _Holder(NamedTuple):
+    tenant_id: str = ""
+    tenant: str = ""
+    key_id: str = ""
+    key: str = ""
+    member: str = ""
+
+
+async def _holder(tx: Transaction, scope: str, subject: str) -> _Holder:
+    """Whose budget it is, as far as names are still known. A member's subject is TENANT/USER."""
+    if scope == BudgetScope.KEY:
+        key = await tx.one(_KEY, subject)
+        return _Holder(key_id=subject) if key is None else _Holder(key["tenant"], key["tenant_name"], subject, key["name"])
+    if scope not in {BudgetScope.TENANT, BudgetScope.MEMBER}:
+        return _Holder()
+    tenant_id, _, user_id = subject.partition("/")
+    tenant = await tx.one(_TENANT, tenant_id)
+    member = await tx.one(_MEMBER, user_id) if user_id else None
+    return _Holder(tenant_id, "" if tenant is None else tenant["name"], member="" if member is None else member["email"])

@@ -7,7 +7,7 @@ an administrator's edit survives until the file changes that item.
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -27,7 +27,9 @@ from router.storage.passwords import hash_password
 from router.storage.records import json_list, json_map
 
 # Items come after those they refer to, and go before them.
-_ORDER = ("tenant", "tenant_limits", "tenant_budget", "api_key", "user", "membership")
+_ORDER = ("tenant", "tenant_limits", "tenant_budget", "user", "membership", "api_key")
+# Fields of later releases count only where they say something: an upgrade alone must not write an item again.
+_LATER = (("api_key", "member", ""), ("membership", "budget", None))
 
 _APPLIED = "SELECT kind, identity, digest FROM bootstrap_items"
 _REMEMBER = """
@@ -55,28 +57,42 @@ _BUDGET = """
         alert_cooldown_us = excluded.alert_cooldown_us, disabled = 0, updated_at = excluded.updated_at"""
 _KEY = """
     INSERT INTO api_keys (id, tenant_id, name, prefix, digest, scopes, models, expires_at, disabled,
-                          limit_requests, limit_tokens, limit_parallel, budget_nano, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12, $13, $13)
+                          limit_requests, limit_tokens, limit_parallel, budget_nano, member_id, created_at, updated_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10, $11, $12, $13, $14, $14)
     ON CONFLICT (prefix) DO UPDATE SET tenant_id = excluded.tenant_id, name = excluded.name, digest = excluded.digest,
         scopes = excluded.scopes, models = excluded.models, expires_at = excluded.expires_at, disabled = 0,
         limit_requests = excluded.limit_requests, limit_tokens = excluded.limit_tokens,
-        limit_parallel = excluded.limit_parallel, budget_nano = excluded.budget_nano, updated_at = excluded.updated_at"""
+        limit_parallel = excluded.limit_parallel, budget_nano = excluded.budget_nano, member_id = excluded.member_id,
+        updated_at = excluded.updated_at"""
 # Without a password in the file an account keeps the one it has.
 _USER = """
     INSERT INTO users (id, email, name, password_hash, is_admin, disabled, created_at, updated_at)
     VALUES ($1, $2, $3, $4, 1, 0, $5, $5)
     ON CONFLICT (email) DO UPDATE SET name = excluded.name, is_admin = 1, disabled = 0, updated_at = excluded.updated_at,
         password_hash = CASE WHEN excluded.password_hash = '' THEN users.password_hash ELSE excluded.password_hash END"""
+# Who is only a member is no administrator; nor is one who was dropped as such before.
+_ACCOUNT = """
+    INSERT INTO users (id, email, name, password_hash, is_admin, disabled, created_at, updated_at)
+    VALUES ($1, $2, '', '', 0, 0, $3, $3)
+    ON CONFLICT (email) DO UPDATE SET is_admin = 0, disabled = 0, updated_at = excluded.updated_at
+        WHERE users.disabled = 1"""
 _MEMBERSHIP = """
-    INSERT INTO memberships (tenant_id, user_id, role, disabled, updated_at) VALUES ($1, $2, $3, 0, $4)
-    ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role, disabled = 0, updated_at = excluded.updated_at"""
+    INSERT INTO memberships (tenant_id, user_id, role, budget_nano, disabled, updated_at) VALUES ($1, $2, $3, $4, 0, $5)
+    ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role, budget_nano = excluded.budget_nano, disabled = 0,
+        updated_at = excluded.updated_at"""
+_MEMBER_ID = """
+    SELECT u.id FROM users u JOIN memberships m ON m.user_id = u.id WHERE m.tenant_id = $1 AND u.email = $2"""
 _OF_TENANT = "tenant_id = (SELECT id FROM tenants WHERE name = $2)"
 _DISABLE = {
     "tenant": f"UPDATE tenants SET status = '{TenantStatus.DISABLED.value}', updated_at = $1 WHERE name = $2",
     "tenant_limits": f"UPDATE tenant_limits SET disabled = 1, updated_at = $1 WHERE {_OF_TENANT}",
     "tenant_budget": f"UPDATE tenant_budgets SET disabled = 1, updated_at = $1 WHERE {_OF_TENANT}",
     "api_key": "UPDATE api_keys SET disabled = 1, updated_at = $1 WHERE prefix = $2",
-    "user": "UPDATE users SET disabled = 1, updated_at = $1 WHERE email = $2",
+    # Who was an administrator and is still a member stays that.
+    "user": """
+        UPDATE users SET is_admin = 0, updated_at = $1, disabled = CASE WHEN EXISTS (
+            SELECT 1 FROM memberships m WHERE m.user_id = users.id AND m.disabled = 0) THEN 0 ELSE 1 END
+        WHERE email = $2""",
     "membership": """
         UPDATE memberships SET disabled = 1, updated_at = $1 WHERE EXISTS (
             SELECT 1 FROM tenants t, users u
@@ -106,7 +122,8 @@ async def apply_bootstrap(
     """Bring the database to `items`, all of it or nothing. `now` is microseconds since the epoch.
 
     With another `item_key` every item counts as changed, as it must: the digests of keys depend on the same secret.
-    Raises BootstrapRefused for an item whose tenant or user does not exist, StorageUnavailable.
+    A membership makes the account it needs. Raises BootstrapRefused for an item whose tenant or member does not exist,
+    StorageUnavailable.
     """
     wanted = {_name_of(item): item for item in items}
     hashes = {name: _hash_of(item, seals.item_key) for name, item in wanted.items()}
@@ -143,7 +160,8 @@ def _name_of(item: BootstrapItem) -> _Name:
 
 
 def _hash_of(item: BootstrapItem, item_key: bytes) -> str:
-    form = [item.kind, *((field.name, getattr(item, field.name)) for field in fields(item))]
+    values = ((field.name, getattr(item, field.name)) for field in fields(item))
+    form = [item.kind, *(pair for pair in values if (item.kind, *pair) not in _LATER)]
     return hmac.digest(item_key, msgspec.json.encode(form, order="sorted"), "sha256").hex()
 
 
@@ -210,7 +228,7 @@ class _Writer:
         rights = json_list(item.scopes), json_list(item.models), item.expires_at
         limits = item.limits.requests, item.limits.tokens, item.limits.parallel
         named = self._ids.new(), tenant, item.name, item.prefix, self._digest(item.secret)
-        await self._tx.run(_KEY, *named, *rights, *limits, item.budget, self._now)
+        await self._tx.run(_KEY, *named, *rights, *limits, item.budget, await self._member_id(item, tenant), self._now)
 
     async def _user(self, item: UserItem) -> None:
         password_hash = await hash_password(item.password) if item.password else ""
@@ -218,12 +236,22 @@ class _Writer:
 
     async def _membership(self, item: MembershipItem) -> None:
         tenant = await self._tenant_id(item.tenant, "memberships")
-        user: Any = await self._tx.one(_USER_ID, item.email.lower())
-        if user is None:
+        email = item.email.lower()
+        await self._tx.run(_ACCOUNT, self._ids.new(), email, self._now)
+        user = await self._tx.one(_USER_ID, email)
+        assert user is not None, "made just now"
+        await self._tx.run(_MEMBERSHIP, tenant, user["id"], item.role, item.budget, self._now)
+
+    async def _member_id(self, item: KeyItem, tenant: str) -> str | None:
+        if not item.member:
+            return None
+        found = await self._tx.one(_MEMBER_ID, tenant, item.member.lower())
+        if found is None:
             raise BootstrapRefused(
-                f"bootstrap.memberships names the user {item.email}, who does not exist: add it to bootstrap.admin_users"
+                f"bootstrap.api_keys, prefix {item.prefix} names the member {item.member}, who is none of the tenant "
+                f"{item.tenant}: add it to bootstrap.memberships"
             )
-        await self._tx.run(_MEMBERSHIP, tenant, user["id"], item.role, self._now)
+        return str(found["id"])
 
     async def _tenant_id(self, name: str, where: str) -> str:
         row = await self._tx.one(_TENANT_ID, name)

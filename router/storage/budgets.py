@@ -13,6 +13,7 @@ from router.domain.ledger import LedgerEntry
 from router.domain.ports import Clock, Ids
 from router.domain.usage import NanoUSD
 from router.storage.abandoned import abandoned_entry
+from router.storage.channels import WANTED
 from router.storage.database import Database, Row, Transaction, despite_conflicts, to_the_end
 from router.storage.postings import write_entries
 
@@ -47,6 +48,10 @@ _WANT = """
     WHERE budget = $1 AND period >= $2 AND period <= $3 AND leased_nano > COALESCE((
         SELECT l.remaining_nano FROM leases l
         WHERE l.instance = $4 AND l.budget = budget_periods.budget AND l.period = budget_periods.period), 0)"""
+# The others hear of it when the refusal is committed. The process that asks is named: it is nothing for itself to answer.
+_WANT_ALOUD = f"""
+    WITH asked AS ({_WANT} RETURNING budget, period)
+    SELECT pg_notify('{WANTED}', json_build_array(CAST($4 AS TEXT), budget, period)::text) FROM asked"""
 _WANTED = """
     SELECT l.budget, l.period, p.wanted FROM leases l
     JOIN budget_periods p ON p.budget = l.budget AND p.period = l.period
@@ -55,7 +60,10 @@ _LESS_LEASED = "UPDATE budget_periods SET leased_nano = leased_nano - $3 WHERE b
 _RETURN = """
     UPDATE leases SET remaining_nano = remaining_nano - $4, returned_nano = returned_nano + $5
     WHERE instance = $1 AND budget = $2 AND period = $3"""
-_RENEW = "UPDATE leases SET renewed_at = $4 WHERE instance = $1 AND budget = $2 AND period = $3"
+_RENEW = """
+    UPDATE leases SET renewed_at = $4 WHERE instance = $1 AND budget = $2 AND period = $3 AND $5 >= (
+        SELECT CAST(COALESCE(SUM(w.posted_nano + w.leased_nano), 0) AS BIGINT) FROM budget_periods w
+        WHERE w.budget = $2 AND w.period >= $6 AND w.period <= $7)"""
 
 
 _OF_INSTANCE = "SELECT 1 FROM leases l WHERE l.instance = $1 AND l.budget = p.budget AND l.period = p.period"
@@ -142,9 +150,10 @@ class BudgetRows:
     async def standing(self, budget: Budget, period: Period) -> Standing:
         return _standing_of(await self._db.one(_STANDING, budget.id, *_window(period)))
 
-    async def renewed(self, budget: str, period: str) -> None:
-        """Note that the lease goes on. It is for the operator's eyes: expiry returns nothing."""
-        await self._db.run(_RENEW, self._instance, budget, period, self._clock.now_us())
+    async def renew(self, budget: Budget, period: Period) -> bool:
+        """See BudgetStore. `renewed_at` is for the operator's eyes: expiry returns nothing."""
+        row, now = (self._instance, budget.id, period.key), self._clock.now_us()
+        return bool(await self._db.run(_RENEW, *row, now, budget.limit, *_window(period)))
 
     async def settle_instance(self, instance: str) -> NanoUSD:
         """Return what remains of its leases, and forget it; how much that was.
@@ -179,12 +188,18 @@ class BudgetRows:
             of_window = window if period.window_from else ()
             update = _TAKE_OF_WINDOW if of_window else _TAKE
             if amount > budget.limit or not await tx.run(update, *row, amount, budget.limit, *of_window):
-                asked = await tx.run(_WANT, budget.id, *window, self._instance)
+                asked = await self._want(tx, budget.id, *window)
                 # Our own asking is nothing for us to answer.
                 account.wanted += 0 if period.window_from else asked
                 return standing
             await tx.run(_ADD_TO_LEASE, self._instance, *row, amount, self._clock.now_us())
         return Lease(NanoUSD(lost + amount), Standing(standing.posted, NanoUSD(standing.leased + amount)))
+
+    async def _want(self, tx: Transaction, budget: str, first: str, last: str) -> int:
+        """Ask those who hold a lease of these periods for what they can spare; how many rows that were."""
+        if self._db.engine == "postgres":
+            return len(await tx.all(_WANT_ALOUD, budget, first, last, self._instance))
+        return await tx.run(_WANT, budget, first, last, self._instance)
 
     async def _lock(self, tx: Transaction, row: _Name) -> int:
         """Lock the row, made if it is missing; its `wanted`."""

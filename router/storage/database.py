@@ -114,7 +114,7 @@ class Database(Queries, Protocol):
     async def changed_elsewhere(self) -> bool:
         """Has another process, or `exclusive`, committed since the last call? Cheap enough for several times a second.
 
-        Always False on PostgreSQL, where nothing tells without asking for it.
+        Always False on PostgreSQL, where a listener is told (`postgres_listen.py`).
         """
         ...
 

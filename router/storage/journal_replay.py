@@ -160,6 +160,7 @@ def _recovered(request: str, story: _Story) -> LedgerEntry:
         price_known=all(attempt.price_known for attempt in attempts),
         attempts=attempts,
         fingerprint=first.fingerprint,
+        member=first.member,
     )
 
 

@@ -4,29 +4,29 @@ import asyncio
 
 from router.domain.identity import ApiKey, Tenant
 from router.storage.database import Database, unavailable
-from router.storage.records import KEY_COLUMNS, TENANT_COLUMNS, TENANT_TABLES, json_list, key_of, tenant_of
+from router.storage.records import KEY_COLUMNS, KEY_MEMBER, TENANT_COLUMNS, TENANT_TABLES, json_list, key_of, tenant_of
 
 LOOKUP_TIMEOUT_S = 1.0
 
 _FIND = f"""
     SELECT {KEY_COLUMNS}, {TENANT_COLUMNS}
-    FROM {TENANT_TABLES} JOIN api_keys k ON k.tenant_id = t.id
+    FROM {TENANT_TABLES} JOIN api_keys k ON k.tenant_id = t.id {KEY_MEMBER}
     WHERE k.prefix = $1"""
 _PAGE = f"""
     SELECT {KEY_COLUMNS}, t.name AS tenant_name
-    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id {KEY_MEMBER}
     WHERE k.prefix > $1 ORDER BY k.prefix LIMIT $2"""
 _PAGE_OF_TENANT = f"""
     SELECT {KEY_COLUMNS}, t.name AS tenant_name
-    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id
+    FROM api_keys k JOIN tenants t ON t.id = k.tenant_id {KEY_MEMBER}
     WHERE t.name = $3 AND k.prefix > $1 ORDER BY k.prefix LIMIT $2"""
 _INSERT = """
     INSERT INTO api_keys (id, tenant_id, name, prefix, digest, scopes, models, expires_at, disabled,
-                          limit_requests, limit_tokens, limit_parallel, budget_nano, created_at, updated_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)
+                          limit_requests, limit_tokens, limit_parallel, budget_nano, created_at, updated_at, member_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14, $15)
     ON CONFLICT DO NOTHING"""
-_BY_PREFIX = f"SELECT {KEY_COLUMNS} FROM api_keys k WHERE k.prefix = $1"
-_BY_ID = f"SELECT {KEY_COLUMNS} FROM api_keys k WHERE k.id = $1"
+_BY_PREFIX = f"SELECT {KEY_COLUMNS} FROM api_keys k {KEY_MEMBER} WHERE k.prefix = $1"
+_BY_ID = f"SELECT {KEY_COLUMNS} FROM api_keys k {KEY_MEMBER} WHERE k.id = $1"
 _REVOKE = "UPDATE api_keys SET disabled = 1, updated_at = $2 WHERE id = $1"
 
 
@@ -60,6 +60,7 @@ class Keys:
                     limits.parallel,
                     key.budget,
                     key.created_at,
+                    key.member.user_id if key.member is not None else None,
                 ),
             )
         )

@@ -23,7 +23,7 @@ _REQUEST_COLUMNS = (
     *("id", "request_id", "tenant_id", "tenant_name", "key_id", "key_name", "api", "alias", "requested_model", "stream"),
     *("outcome", "status", "code", "started_at", "duration_us", "first_byte_us"),
     *_USAGE_COLUMNS,
-    *("end_user", "metadata", "fingerprint", "draw", "facets", "health"),
+    *("end_user", "metadata", "fingerprint", "draw", "facets", "health", "member"),
 )
 _ATTEMPT_COLUMNS = (
     *("request", "attempt", "alias", "provider", "target", "upstream_model", "credential", "outcome", "started_at"),
@@ -51,6 +51,7 @@ def request_row(entry: LedgerEntry) -> tuple[Any, ...]:
         *(entry.duration_us, entry.first_byte_us),
         *_usage_values(entry.usage, entry.cost, entry.price_known),
         *(entry.user, entry.metadata, entry.fingerprint, entry.draw, entry.facets, entry.health),
+        entry.member,
     )
 
 
@@ -101,6 +102,7 @@ def entry_of(row: Row, attempts: Sequence[Row], tags: Sequence[Row]) -> LedgerEn
         draw=row["draw"],
         facets=row["facets"],
         health=row["health"],
+        member=row["member"],
     )
 
 

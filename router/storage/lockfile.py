@@ -38,6 +38,11 @@ class DaemonLock:
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return cls(path, descriptor)
 
+    def fileno(self) -> int:
+        """The open file: a process that inherits it holds the lock too."""
+        assert self._descriptor is not None, "released"
+        return self._descriptor
+
     def release(self) -> None:
         if self._descriptor is not None:
             with suppress(OSError):

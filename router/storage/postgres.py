@@ -102,21 +102,24 @@ class _PostgresTransaction:
         self._connection = connection
 
     async def one(self, sql: str, *args: Any) -> Row | None:
-        return await _translated(self._connection.fetchrow, sql, *args)
+        return await translated(self._connection.fetchrow, sql, *args)
 
     async def all(self, sql: str, *args: Any) -> Sequence[Row]:
-        return await _translated(self._connection.fetch, sql, *args)
+        return await translated(self._connection.fetch, sql, *args)
 
     async def run(self, sql: str, *args: Any) -> int:
-        return _changed(await _translated(self._connection.execute, sql, *args))
+        return _changed(await translated(self._connection.execute, sql, *args))
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            await _translated(self._connection.executemany, sql, rows)
+            await translated(self._connection.executemany, sql, rows)
 
 
-async def _translated(work: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """A call on a connection that the pool took back fails before there is anything to await: both parts are inside."""
+async def translated(work: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """What a driver's call answers, its errors translated.
+
+    A call on a connection that the pool took back fails before there is anything to await: both parts are inside.
+    """
     try:
         return await work(*args)
     except Exception as error:
@@ -129,14 +132,14 @@ async def _translated(work: Callable[..., Awaitable[T]], *args: Any) -> T:
 async def _transaction(connection: Any) -> AsyncIterator[Transaction]:
     transaction = connection.transaction()
     try:
-        await _translated(to_the_end, transaction.start())
+        await translated(to_the_end, transaction.start())
         yield _PostgresTransaction(connection)
     except BaseException:
         # Fails where the connection is gone, and then the server has rolled back by itself.
         with suppress(Exception):
             await to_the_end(transaction.rollback())
         raise
-    await _translated(to_the_end, transaction.commit())
+    await translated(to_the_end, transaction.commit())
 
 
 class PostgresDatabase:
@@ -191,21 +194,23 @@ class PostgresDatabase:
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[Transaction]:
         settings = {"application_name": "routerd migrate", "lock_timeout": f"{EXCLUSIVE_WAIT_S:g}s"}
-        connection = await _translated(_connect, self._dsn, settings)
-        try:
-            async with _transaction(connection) as transaction:
-                await transaction.one("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
-                yield transaction
-        finally:
-            await to_the_end(_close(connection))
+        async with self.apart(settings) as connection, _transaction(connection) as transaction:
+            await transaction.one("SELECT pg_advisory_xact_lock($1)", ADVISORY_LOCK)
+            yield transaction
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Queries]:
-        connection = await _translated(_connect, self._dsn, {"application_name": "routerd audit"})
-        try:
+        async with self.apart({"application_name": "routerd audit"}) as connection:
             moment = connection.transaction(isolation="repeatable_read", readonly=True)
-            await _translated(moment.start)
+            await translated(moment.start)
             yield _PostgresTransaction(connection)
+
+    @asynccontextmanager
+    async def apart(self, settings: dict[str, str]) -> AsyncIterator[Any]:
+        """A connection of the driver outside the pool, with these server settings. Raises StorageUnavailable."""
+        connection = await translated(_connect, self._dsn, settings)
+        try:
+            yield connection
         finally:
             await to_the_end(_close(connection))
 
@@ -228,7 +233,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        connection = await _translated(self._acquire)
+        connection = await translated(self._acquire)
         try:
             yield connection
         finally:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from router.domain.budgets import BudgetMode, BudgetTerms
-from router.domain.identity import ApiKey, Tenant, TenantStatus
+from router.domain.identity import ApiKey, Member, Tenant, TenantStatus
 from router.domain.limits import Limits
 from router.domain.usage import NanoUSD
 from router.storage.database import Row
@@ -23,7 +23,13 @@ TENANT_TABLES = """
     LEFT JOIN tenant_budgets b ON b.tenant_id = t.id AND b.disabled = 0"""
 KEY_COLUMNS = """
     k.id AS key_id, k.tenant_id AS key_tenant_id, k.name AS key_name, k.prefix, k.digest, k.scopes, k.models AS key_models,
-    k.expires_at, k.disabled, k.limit_requests, k.limit_tokens, k.limit_parallel, k.budget_nano, k.created_at"""
+    k.expires_at, k.disabled, k.limit_requests, k.limit_tokens, k.limit_parallel, k.budget_nano, k.created_at,
+    k.member_id, u.email AS member_email, m.budget_nano AS member_budget,
+    CASE WHEN m.disabled = 0 AND u.disabled = 0 THEN 1 ELSE 0 END AS member_is_active"""
+# A key's member stands in the key's own tenant; one whose membership is missing is none.
+KEY_MEMBER = """
+    LEFT JOIN memberships m ON m.tenant_id = k.tenant_id AND m.user_id = k.member_id
+    LEFT JOIN users u ON u.id = k.member_id"""
 
 
 def json_list(values: Iterable[str]) -> str:
@@ -66,4 +72,12 @@ def key_of(row: Row) -> ApiKey:
         limits=Limits(row["limit_requests"], row["limit_tokens"], row["limit_parallel"]),
         budget=None if row["budget_nano"] is None else NanoUSD(row["budget_nano"]),
         created_at=row["created_at"],
+        member=None if row["member_id"] is None else _member_of(row),
+    )
+
+
+def _member_of(row: Row) -> Member:
+    budget = row["member_budget"]
+    return Member(
+        row["member_id"], row["member_email"], None if budget is None else NanoUSD(budget), bool(row["member_is_active"])
     )

@@ -1,6 +1,7 @@
-"""Tenants and the limits that apply to all of a tenant's keys together."""
+"""Tenants, the limits that apply to all of a tenant's keys together, and a tenant's members."""
 
-from router.domain.identity import Tenant
+from router.domain.identity import Member, Tenant
+from router.domain.usage import NanoUSD
 from router.storage.database import Database
 from router.storage.records import TENANT_COLUMNS, TENANT_TABLES, json_list, json_map, tenant_of
 
@@ -10,6 +11,9 @@ _INSERT = """
     INSERT INTO tenants (id, name, status, models, defaults, tiers, created_at, updated_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
     ON CONFLICT DO NOTHING"""
+_MEMBERS = """
+    SELECT u.id, u.email, m.budget_nano FROM memberships m JOIN users u ON u.id = m.user_id
+    WHERE m.tenant_id = $1 AND m.disabled = 0 AND u.disabled = 0 ORDER BY u.email"""
 
 
 class Tenants:
@@ -30,3 +34,11 @@ class Tenants:
         """Add it, without its limits; False if its name or id is taken. `now` is microseconds since the epoch."""
         models, defaults, tiers = json_list(tenant.models), json_map(tenant.defaults), json_map(tenant.tiers)
         return bool(await self._db.run(_INSERT, tenant.id, tenant.name, tenant.status.value, models, defaults, tiers, now))
+
+    async def members(self, tenant_id: str) -> list[Member]:
+        """Those who are members now, by e-mail address."""
+        rows = await self._db.all(_MEMBERS, tenant_id)
+        return [
+            Member(row["id"], row["email"], None if row["budget_nano"] is None else NanoUSD(row["budget_nano"]))
+            for row in rows
+        ]

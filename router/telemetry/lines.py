@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 Later = Callable[[float, Callable[[], None]], object]
@@ -21,16 +21,35 @@ class ByteSink(Protocol):
     def flush(self) -> object: ...
 
 
+class Lines(Protocol):
+    """What takes lines, each given without its newline."""
+
+    def write(self, line: bytes) -> None: ...
+
+    def write_now(self, line: bytes) -> None: ...
+
+
 class LineWriter:
-    """Takes lines from one thread (the event loop's) with `write`, and from any thread with `write_now`.
+    """Implements Lines. Takes lines from one thread (the event loop's) with `write`, and from any thread with `write_now`.
 
     A batch leaves after 100 ms or 64 KB. Without `later` every line leaves at once. A reader that does not read makes lines
     wait up to 8 MB; what comes then is dropped and counted in `dropped`. A stream whose reader is gone is not written again;
     what a full disk refuses is dropped too.
+
+    `max_write`: where other processes write to the same pipe, no write is larger, unless a single line is: the kernel keeps
+    writes of up to PIPE_BUF bytes in one piece, so that no line lands in the middle of another.
     """
 
-    def __init__(self, stream: ByteSink, later: Later | None = None, *, max_waiting: int = MAX_WAITING_BYTES) -> None:
+    def __init__(
+        self,
+        stream: ByteSink,
+        later: Later | None = None,
+        *,
+        max_waiting: int = MAX_WAITING_BYTES,
+        max_write: int = MAX_WAITING_BYTES,
+    ) -> None:
         self.dropped = 0
+        self._max_write = max_write
         self._stream = stream
         self._later = later
         self._max_waiting = max_waiting
@@ -105,7 +124,8 @@ class LineWriter:
                     return
                 batch = self._queue.popleft()
             try:
-                self._write_patiently(batch)
+                for piece in _pieces(batch, self._max_write):
+                    self._write_patiently(piece)
             except (
                 ConnectionError,
                 ValueError,
@@ -133,3 +153,13 @@ class LineWriter:
                     self._ready.wait(BATCH_DELAY_S)
             else:
                 return
+
+
+def _pieces(batch: bytes, limit: int) -> Iterator[bytes]:
+    """Whole lines of at most `limit` bytes together; a longer line is alone."""
+    start, size = 0, len(batch)
+    while size - start > limit:
+        cut = batch.rfind(b"\n", start, start + limit) + 1 or batch.find(b"\n", start) + 1 or size
+        yield batch[start:cut]
+        start = cut
+    yield batch[start:]

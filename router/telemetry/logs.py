@@ -20,11 +20,12 @@ from router.domain.observations import (
     ProbeFinished,
     RequestFinished,
     RequestRefused,
+    RequestReplayed,
     TargetEjected,
     TargetRecovered,
 )
 from router.domain.ports import Clock
-from router.telemetry.lines import LineWriter
+from router.telemetry.lines import Lines
 from router.telemetry.redaction import Redactor, escape, shorten
 from router.telemetry.request_line import request_line
 from router.telemetry.text_format import text_line
@@ -47,7 +48,7 @@ class LogSink:
     def __init__(
         self,
         clock: Clock,
-        writer: LineWriter,
+        writer: Lines,
         redactor: Redactor,
         *,
         log_format: str = "json",
@@ -137,7 +138,7 @@ def _described(observation: Observation) -> tuple[str, str, Fields]:
             return level, "request_refused", _given(observation)
         case TargetEjected() | CredentialRested() | LedgerStalled() | LimiterDegraded():
             return "warning", _EVENTS[type(observation)], _given(observation)
-        case TargetRecovered() | ConfigReloaded() | LimiterRestored():
+        case TargetRecovered() | ConfigReloaded() | LimiterRestored() | RequestReplayed():
             return "info", _EVENTS[type(observation)], _given(observation)
         case ProbeFinished(target, ok, reason, duration_us):
             fields: Fields = {"target": target, "ok": ok, "reason": reason, "duration_ms": duration_us / 1000}
@@ -163,6 +164,7 @@ _EVENTS = {
     LimiterDegraded: "limiter_degraded",
     LimiterRestored: "limiter_restored",
     TargetRecovered: "target_recovered",
+    RequestReplayed: "request_replayed",
     ConfigReloaded: "config_reloaded",
 }
 

@@ -23,12 +23,14 @@ from router.domain.observations import (
     ProbeFinished,
     RequestFinished,
     RequestRefused,
+    RequestReplayed,
     TargetEjected,
     TargetRecovered,
 )
 from router.domain.ports import Clock
 from router.telemetry.request_metrics import RequestMetrics
 from router.telemetry.series import SHORT_BOUNDS_US, Histogram, Labels, LabelSet, counter, gauge, histogram
+from router.telemetry.sums import packed
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -48,6 +50,7 @@ class Metrics(Collector):
         self._ejections: dict[Labels, int] = {}
         self._probes: dict[Labels, int] = {}
         self._rests: dict[Labels, int] = {}
+        self._replays = 0
         self._failures = 0
         self._fingerprint = ""
         self._reload_success = 1
@@ -85,12 +88,18 @@ class Metrics(Collector):
         """The exposition text, of type CONTENT_TYPE."""
         return generate_latest(self._registry)
 
+    def pack(self) -> bytes:
+        """The same for `telemetry.sums`, which adds up what several processes say. For a thread, too."""
+        return packed(self._registry)
+
     def emit(self, observation: Observation) -> None:
         match observation:
             case RequestFinished():
                 self._requests.finished(observation.entry)
             case RequestRefused():
                 self._requests.refused(observation)
+            case RequestReplayed():
+                self._replays += 1
             case TargetEjected() | TargetRecovered() | ProbeFinished() | CredentialRested():
                 self._emit_health(observation)
             case ConfigReloaded():
@@ -171,6 +180,7 @@ class Metrics(Collector):
             "routerd_limiter_degradations_total", "Times Redis was lost for limits.", (), [((), self._limiter_degradations)]
         )
         yield histogram("routerd_event_loop_lag_seconds", "How late the event loop was.", (), [((), self._loop_lag)])
+        yield counter("routerd_idempotent_replays_total", "Kept answers told again.", (), [((), self._replays)])
         yield counter("routerd_internal_failures_total", "Errors of the daemon itself.", (), [((), self._failures)])
 
 

@@ -10,7 +10,7 @@ from router.config.secrets import Purpose, derive, server_secret
 from router.domain.identity import ApiKey, Tenant, digest_of, parse_presented_key
 from router.storage.database import Database
 from router.storage.keys import Keys
-from tests.cli.commandline import CommandLine
+from tests.cli.commandline import CONFIG, CommandLine
 from tests.cli.daemon_socket import DaemonSocket
 
 CREATE = ("keys", "create", "--tenant", "demo", "--name", "ci")
@@ -161,3 +161,57 @@ def test_a_daemon_in_trouble_does_not_undo_the_change(routerd: CommandLine, daem
     printed = routerd(*CREATE, "--prefix", "made")
     assert (printed.code, stored(routerd, "made")[0].name) == (0, "ci")
     assert "within 5 seconds" in printed.err
+
+
+MEMBERS = """  memberships:
+    - {tenant: demo, email: Ann@example.com, role: user, budget_usd: 5}
+    - {tenant: narrow, email: bob@example.com, role: user}
+"""
+
+
+@pytest.fixture
+def with_members(bare: CommandLine) -> CommandLine:
+    bare.write(CONFIG + MEMBERS)
+    bare.prepare()
+    return bare
+
+
+def test_a_key_of_a_member_is_listed_with_whose_it_is(with_members: CommandLine) -> None:
+    made = with_members(*CREATE, "--prefix", "hers", "--member", "ANN@example.com", "--json")
+    assert (made.code, made.document["member"]) == (0, "ann@example.com")
+    plain, machine = with_members("keys", "list"), with_members("keys", "list", "--json")
+    lines = plain.out.splitlines()
+    assert lines[0].split() == ["prefix", "name", "tenant", "member", "state", "models", "expires"]
+    (hers,) = (line for line in lines if line.startswith("hers"))
+    assert hers.split()[:5] == "hers ci demo ann@example.com active".split()
+    assert {row["prefix"]: row["member"] for row in machine.document["keys"]} == {
+        "first": None,
+        "hers": "ann@example.com",
+        "tight": None,
+    }
+
+
+def test_the_key_of_somebody_who_is_no_longer_a_member_is_listed_as_such(with_members: CommandLine) -> None:
+    with_members(*CREATE, "--prefix", "hers", "--member", "ann@example.com")
+
+    async def leave(db: Database) -> int:
+        return await db.run("UPDATE memberships SET disabled = 1")
+
+    with_members.database(leave)
+    states = {row["prefix"]: row["state"] for row in with_members("keys", "list", "--json").document["keys"]}
+    assert (states["hers"], states["first"]) == ("no member", "active")
+    refused = with_members("explain", "--key", "hers")
+    assert (refused.code, "no longer a member" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("email", "said"), [("anne@example.com", 'Did you mean "ann@example.com"?'), ("bob@example.com", "is no member of the")]
+)
+def test_a_key_is_made_for_a_member_of_its_own_tenant_only(email: str, said: str, with_members: CommandLine) -> None:
+    refused = with_members(*CREATE, "--member", email)
+    assert (refused.code, said in refused.err) == (2, True)
+
+
+def test_without_members_the_way_to_one_is_told(routerd: CommandLine) -> None:
+    refused = routerd(*CREATE, "--member", "ann@example.com")
+    assert (refused.code, "bootstrap.memberships" in refused.err) == (2, True)

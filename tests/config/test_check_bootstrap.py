@@ -49,10 +49,31 @@ _TENANT = DEMO + ONE_ALIAS + "bootstrap:\n  tenants: [{name: t}]\n"
             "one of audio",
         ),
         (
-            "  memberships: [{tenant: t, email: a@b.c, role: owner}]\n",
-            "bootstrap.memberships[0].email",
+            "  memberships: [{tenant: t, email: a@b.c, role: owner}, {tenant: t, email: A@b.c, role: user}]\n",
+            "bootstrap.memberships[1].email",
+            "a second time",
+            "each member of a tenant once; the first is at router.yaml:5:",
+        ),
+        (
+            (
+                "  memberships: [{tenant: t, email: a@b.c, role: owner}]\n"
+                "  api_keys: [{tenant: t, name: n, prefix: p, secret: 0123456789, member: b@b.c}]\n"
+            ),
+            "bootstrap.api_keys[0].member",
+            '"b@b.c"',
+            "lists for the tenant t: one of a@b.c",
+        ),
+        (
+            "  api_keys: [{tenant: t, name: n, prefix: p, secret: 0123456789, member: a@b.c}]\n",
+            "bootstrap.api_keys[0].member",
             '"a@b.c"',
-            "declares none",
+            "it lists none",
+        ),
+        (
+            "  memberships: [{tenant: t, email: a@b.c, role: owner, budget_usd: -1}]\n",
+            "bootstrap.memberships[0].budget_usd",
+            '"-1"',
+            "USD",
         ),
         (
             "  tenant_limits: [{tenant: t, limits: {parallel: 5}}]\n",
@@ -98,3 +119,11 @@ def test_prefixes_and_names_are_unique(tmp_path: Path) -> None:
 def test_a_pattern_that_reaches_nothing_is_a_warning(tmp_path: Path) -> None:
     result = loaded(tmp_path, DEMO + ONE_ALIAS + "bootstrap: {tenants: [{name: t, models: ['*', a, ab, 'x/*']}]}\n")
     assert ["names no alias" in warning for warning in result.warnings] == [True, True]
+
+
+def test_a_key_of_a_member_is_one_of_the_member_s_own_tenant(tmp_path: Path) -> None:
+    rows = "bootstrap:\n  tenants: [{name: t}, {name: u}]\n  memberships: [{tenant: u, email: a@b.c, role: user}]\n"
+    key = "{tenant: %s, name: n, prefix: p, secret: 01234567890123456789, member: A@B.c}"
+    assert loaded(tmp_path, DEMO + ONE_ALIAS + rows + f"  api_keys: [{key % 'u'}]\n").config.bootstrap.api_keys[0].member
+    found = only(problems(tmp_path, DEMO + ONE_ALIAS + rows + f"  api_keys: [{key % 't'}]\n"))
+    assert found.key == "bootstrap.api_keys[0].member"

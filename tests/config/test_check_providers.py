@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from router.domain.upstream import TRANSPORT_HEADERS
 from tests.config.samples import only, problems
 
 
@@ -43,6 +44,37 @@ from tests.config.samples import only, problems
             "names of HTTP headers",
         ),
         (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', headers: {X-A: \"b\\u0001c\"}}}\n",
+            "providers.p.headers",
+            "a mapping",
+            "without control characters",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', headers: {X-A: b, Host: canary}}}\n",
+            "providers.p.headers.Host",
+            "the header host",
+            "routerd writes it itself",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', headers: {Accept-Encoding: gzip}}}\n",
+            "providers.p.headers.Accept-Encoding",
+            "the header accept-encoding",
+            "uncompressed",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', proxy: 'https://me:canary@p:1'}}\n",
+            "providers.p.proxy",
+            "***",
+            "http://proxy.example:3128",
+        ),
+        (
+            "providers: {p: {type: openai-compatible, base_url: 'http://h', proxy: 'http://p:1/path'}}\n",
+            "providers.p.proxy",
+            '"http://p:1/path"',
+            "without a path",
+        ),
+        ("providers: {p: {type: simulated, proxy: environment}}\n", "providers.p", "the key proxy", "one of apis"),
+        (
             "providers: {p: {type: simulated, simulate: {faults: [{kind: rate_limit}]}}}\n",
             "providers.p.simulate.faults[0].kind",
             '"rate_limit"',
@@ -66,6 +98,12 @@ def test_a_mistake_is_one_located_error(tmp_path: Path, text: str, key: str, fou
     assert expected in problem.expected, problem.render()
     assert problem.line > 0
     assert "canary" not in problem.render()
+
+
+@pytest.mark.parametrize("name", sorted(TRANSPORT_HEADERS))
+def test_no_header_of_the_connection_can_be_configured(tmp_path: Path, name: str) -> None:
+    text = f"providers: {{p: {{type: groq, api_key: k, headers: {{{name.title()}: x}}}}}}\n"
+    assert only(problems(tmp_path, text)).key == f"providers.p.headers.{name.title()}"
 
 
 def test_an_azure_target_names_its_deployment_only_on_the_dated_route(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from router.config.problems import ConfigError
 from router.config.reload import Prepared, Reloader
 from tests.config.samples import MINIMAL, write
+from tests.providers.certificates import make_certificate
 
 pytestmark = pytest.mark.blocking  # the tests themselves write files; what the reloader does is looked at below
 
@@ -132,3 +133,24 @@ async def test_two_reloads_at_once_are_one_after_the_other(tmp_path: Path) -> No
     daemon = Daemon(write(tmp_path, MINIMAL))
     assert await asyncio.gather(*(daemon.reloader.reload() for _ in range(5))) == [True] * 5
     assert len({p.snapshot.fingerprint for p in daemon.in_force}) == 1
+
+
+async def test_a_new_content_of_a_ca_file_is_another_configuration(tmp_path: Path) -> None:
+    first, second = (make_certificate(tmp_path / name).read_text() for name in ("a.pem", "b.pem"))
+    (tmp_path / "ca.pem").write_text(first)
+    text = MINIMAL.replace("{type: simulated}", "{type: openai-compatible, base_url: 'https://h', ca_file: ca.pem}")
+    daemon = Daemon(write(tmp_path, text))
+    before = daemon.in_force[-1].snapshot
+    assert await daemon.reloader.reload()
+    same = daemon.in_force[-1].snapshot
+    assert (same.fingerprint, same.providers["demo"]) == (before.fingerprint, before.providers["demo"])
+    edit(tmp_path / "ca.pem", second)
+    assert daemon.reloader.has_changed()
+    assert await daemon.reloader.reload()
+    after = daemon.in_force[-1].snapshot
+    assert after.fingerprint != before.fingerprint
+    assert after.providers["demo"].ca_file == before.providers["demo"].ca_file
+    assert "" != after.providers["demo"].ca_digest != before.providers["demo"].ca_digest
+    edit(tmp_path / "ca.pem", "half a certif")
+    assert not await daemon.reloader.reload()
+    assert daemon.in_force[-1].snapshot is after

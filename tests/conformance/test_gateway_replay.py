@@ -80,7 +80,8 @@ async def test_response_format_reaches_a_responses_target_as_text_format(name: s
         asked["text"] = text
     gateway = replay(of)
     await gateway.ask(asked, airy, [of.body])
-    assert json.loads(gateway.calls[0].body) == of.fields | {"model": upstream_model(of)}
+    sent_body = gateway.calls[0].body
+    assert isinstance(sent_body, bytes) and json.loads(sent_body) == of.fields | {"model": upstream_model(of)}
 
 
 # -- down -------------------------------------------------------------------------------------------------------

@@ -275,9 +275,29 @@ async def test_a_renewed_lease_says_so_and_is_otherwise_the_same(db: Database) -
     store = BudgetRows(db, "a", clock)
     await leased(store, 10)
     clock.now += 5
-    await store.renewed(TENANT.id, MONTH.key)
+    assert await store.renew(TENANT, MONTH)
     [row] = await db.all("SELECT taken_at, renewed_at, remaining_nano FROM leases")
     assert (row["taken_at"], row["renewed_at"], row["remaining_nano"]) == (NOW, NOW + 5, 50)
+
+
+async def test_a_lease_that_is_gone_or_that_its_budget_does_not_admit_any_more_is_not_renewed(db: Database) -> None:
+    store = rows(db)
+    assert not await store.renew(TENANT, MONTH)
+    await leased(store, 600)
+    await leased(rows(db, "b"), 400)
+    assert await store.renew(TENANT, MONTH)
+    assert not await store.renew(replace(TENANT, limit=NanoUSD(999)), MONTH)
+    await rows(db, "b").settle_instance("a")
+    assert not await store.renew(TENANT, MONTH)
+
+
+async def test_a_rolling_window_s_lease_is_renewed_while_all_its_days_fit(db: Database) -> None:
+    store = rows(db)
+    days = [period_at("rolling_3d", "UTC", NOW + day * DAY_US) for day in range(2)]
+    await leased(store, 600, period=days[0])
+    await leased(store, 400, period=days[1])
+    assert await store.renew(TENANT, days[1])
+    assert not await store.renew(replace(TENANT, limit=NanoUSD(999)), days[1])
 
 
 async def test_settling_an_instance_returns_all_it_holds_and_forgets_it(db: Database) -> None:

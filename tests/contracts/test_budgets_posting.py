@@ -125,10 +125,17 @@ async def test_a_journal_replayed_for_a_dead_process_touches_nobody_s_lease_and_
     assert await remaining(db, "b") == 200
 
 
-@pytest.mark.parametrize("budget", [KEY, TENANT, Budget(BudgetScope.MODEL, "gpt", NanoUSD(1_000))])
+@pytest.mark.parametrize(
+    "budget",
+    [
+        *(KEY, TENANT, Budget(BudgetScope.MODEL, "gpt", NanoUSD(1_000))),
+        Budget(BudgetScope.MEMBER, "t1/u1", NanoUSD(1_000), name="ann@example.com"),
+    ],
+)
 async def test_an_abandoned_lease_is_posted_in_full_to_whom_it_was_for(db: Database, budget: Budget) -> None:
     await Tenants(db).create(ACME, NOW)
     await Keys(db).create(key(1))
+    await db.run("INSERT INTO users VALUES ('u1', 'ann@example.com', 'Ann', '', 0, 0, 1, 1)")
     store = rows(db, "lost")
     await store.take(budget, MONTH, 500, 1)
     await UsageTables(db, "lost").write_requests([charged(1, 100, Posting(budget.id, MONTH.key, is_leased=True))])
@@ -143,8 +150,10 @@ async def test_an_abandoned_lease_is_posted_in_full_to_whom_it_was_for(db: Datab
         BudgetScope.KEY: ("t1", "acme", "k1", "key 1", ""),
         BudgetScope.TENANT: ("t1", "acme", "", "", ""),
         BudgetScope.MODEL: ("", "", "", "", "gpt"),
+        BudgetScope.MEMBER: ("t1", "acme", "", "", ""),
     }
     assert (kept.tenant_id, kept.tenant, kept.key_id, kept.key, kept.alias) == named[budget.scope]
+    assert kept.member == ("ann@example.com" if budget.scope is BudgetScope.MEMBER else "")
     assert (await audit(db, NOW)).holds
 
 

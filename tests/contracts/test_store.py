@@ -270,7 +270,7 @@ async def test_a_suspended_tenant_s_key_is_still_found_for_the_gateway_to_judge(
 async def test_a_hundred_thousand_keys_cost_no_memory_and_no_scan(db: Database) -> None:
     keys = Keys(db)
     await Tenants(db).create(TENANT, NOW)
-    insert = "INSERT INTO api_keys VALUES ($1, 't1', 'n', $2, 'd', '[]', '[]', NULL, 0, NULL, NULL, NULL, NULL, 1, 1)"
+    insert = "INSERT INTO api_keys VALUES ($1, 't1', 'n', $2, 'd', '[]', '[]', NULL, 0, NULL, NULL, NULL, NULL, 1, 1, NULL)"
     async with db.tx() as tx:
         for start in range(0, 100_000, 10_000):
             await tx.many(insert, [(f"k{number}", f"p{number}") for number in range(start, start + 10_000)])

@@ -1,11 +1,13 @@
 """The file's bootstrap section over both engines: written when the file changed, disabled when dropped, else left alone."""
 
 import asyncio
+import hmac
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import argon2
+import msgspec
 import pytest
 
 from router.domain.bootstrap import (
@@ -17,7 +19,7 @@ from router.domain.bootstrap import (
     TenantLimitsItem,
     UserItem,
 )
-from router.domain.identity import TenantStatus, digest_of
+from router.domain.identity import Member, TenantStatus, digest_of
 from router.domain.limits import Limits
 from router.domain.usage import NanoUSD
 from router.storage.bootstrap import BootstrapReport, BootstrapSeals, apply_bootstrap
@@ -51,8 +53,8 @@ async def cell(db: Database, sql: str) -> Any:
 async def test_everything_is_written_in_the_order_it_depends_on_each_other(db: Database) -> None:
     report = await apply(db)
     assert report.written == (
-        *("tenant demo", "tenant_limits demo", "tenant_budget demo", "api_key demo"),
-        *("user admin@example.com", "membership demo/admin@example.com"),
+        *("tenant demo", "tenant_limits demo", "tenant_budget demo", "user admin@example.com"),
+        *("membership demo/admin@example.com", "api_key demo"),
     )
     found = await Keys(db).find_key("demo")
     assert found is not None
@@ -109,7 +111,7 @@ async def test_what_the_file_drops_is_disabled_and_never_deleted(db: Database) -
     report = await apply(db, ())
     assert report.written == ()
     assert report.disabled == (
-        *("membership demo/admin@example.com", "user admin@example.com", "api_key demo", "tenant_budget demo"),
+        *("api_key demo", "membership demo/admin@example.com", "user admin@example.com", "tenant_budget demo"),
         *("tenant_limits demo", "tenant demo"),
     )
     found = await Keys(db).find_key("demo")
@@ -151,7 +153,8 @@ async def test_another_server_secret_makes_every_digest_anew(db: Database) -> No
     ("items", "message"),
     [
         ((KEY,), "api_keys, prefix demo names the tenant demo"),
-        ((TENANT, MEMBER), "admin@example.com, who does not exist"),
+        ((TENANT, replace(KEY, member="a@b.c")), "the member a@b.c, who is none of the tenant demo"),
+        ((MEMBER,), "memberships names the tenant demo"),
     ],
 )
 async def test_an_item_that_refers_to_nothing_is_refused_and_nothing_is_written(
@@ -160,3 +163,78 @@ async def test_an_item_that_refers_to_nothing_is_refused_and_nothing_is_written(
     with pytest.raises(BootstrapRefused, match=message):
         await apply(db, (*items, TenantItem("x")))
     assert await Tenants(db).page() == []
+
+
+PERSON = MembershipItem("demo", "Ann@Example.com", "user", NanoUSD(9))
+HERS = replace(KEY, member="ann@example.COM")
+
+
+async def member(db: Database) -> Member | None:
+    found = await Keys(db).find_key("demo")
+    assert found is not None
+    return found[0].member
+
+
+async def test_a_key_belongs_to_a_member_whose_account_is_made_and_is_no_administrator(db: Database) -> None:
+    await apply(db, (HERS, PERSON, TENANT))
+    found = await member(db)
+    assert found is not None
+    assert (found.email, found.budget, found.is_active) == ("ann@example.com", 9, True)
+    assert await cell(db, "SELECT is_admin AS x FROM users") == 0
+    tenant = await Tenants(db).find("demo")
+    assert tenant is not None
+    assert await Tenants(db).members(tenant.id) == [found]
+    await apply(db, (KEY, PERSON, TENANT))
+    assert await member(db) is None
+
+
+async def test_who_is_no_longer_a_member_has_no_key_that_serves(db: Database) -> None:
+    await apply(db, (HERS, PERSON, TENANT))
+    await db.run("UPDATE memberships SET disabled = 1")
+    found = await Keys(db).find_key("demo")
+    assert found is not None
+    assert (found[0].disabled, found[0].is_refused) == (False, True)
+    assert await Tenants(db).members(found[1].id) == []
+    await db.run("DELETE FROM memberships")
+    found = await Keys(db).find_key("demo")
+    assert found is not None
+    assert found[0].is_refused
+
+
+async def test_an_administrator_who_is_dropped_stays_a_member_and_is_administrator_no_more(db: Database) -> None:
+    person = replace(PERSON, email=USER.email)
+    hers = replace(KEY, member=USER.email)
+    await apply(db, (hers, person, TENANT, USER))
+    assert await cell(db, "SELECT is_admin AS x FROM users") == 1
+    await apply(db, (hers, person, TENANT))
+    found = await member(db)
+    assert found is not None
+    assert found.is_active
+    assert await cell(db, "SELECT is_admin AS x FROM users") == 0
+
+
+async def test_an_account_that_was_dropped_comes_back_as_a_member_without_its_rights(db: Database) -> None:
+    await apply(db, (USER, TENANT))
+    await db.run("UPDATE users SET disabled = 1")
+    await apply(db, (USER, TENANT, replace(PERSON, email=USER.email)))
+    row = await db.one("SELECT is_admin, disabled FROM users")
+    assert row is not None
+    assert (row["is_admin"], row["disabled"]) == (0, 0)
+
+
+async def test_a_release_that_knows_members_writes_no_item_again_that_names_none(db: Database) -> None:
+    """The form that the release before it kept: a revoked key would come back to life."""
+    await apply(db, (TENANT, KEY))
+    known = {field.name: getattr(KEY, field.name) for field in fields(KEY) if field.name != "member"}
+    form = msgspec.json.encode([KEY.kind, *known.items()], order="sorted")
+    kept = await cell(db, "SELECT digest AS x FROM bootstrap_items WHERE kind = 'api_key'")
+    assert kept == hmac.digest(SEALS.item_key, form, "sha256").hex()
+
+
+async def test_a_budget_that_changes_is_written(db: Database) -> None:
+    await apply(db, (HERS, PERSON, TENANT))
+    report = await apply(db, (HERS, replace(PERSON, budget=NanoUSD(10)), TENANT))
+    assert report.written == ("membership demo/ann@example.com",)
+    found = await member(db)
+    assert found is not None
+    assert found.budget == 10

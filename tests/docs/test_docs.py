@@ -17,6 +17,7 @@ from router.server.state import Serving
 from router.system import VERSION, SystemClock
 from router.telemetry.metrics import Metrics
 from router.telemetry.request_line import RequestLine, Try
+from router.telemetry.sums import crew_families
 from tests.docs.pages import DOCS, ROOT, anchors, fences, links, page, pages, prose, spans, table, tables, under
 
 API, OPERATIONS, ROUTING, USAGE = (page(name) for name in ("api.md", "operations.md", "routing.md", "usage.md"))
@@ -79,7 +80,7 @@ def test_every_route_that_is_named_exists() -> None:
 def metrics_of_the_daemon() -> dict[str, tuple[str, frozenset[str]]]:
     """Name as scraped -> (type, labels); those without labels that the app adds are found in its source."""
     found = {}
-    for family in Metrics(SystemClock(), VERSION).collect():
+    for family in (*Metrics(SystemClock(), VERSION).collect(), *crew_families({}, 0)):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = family.type, frozenset(cast(Any, family)._labelnames)
     sources = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "router/app").glob("*.py"))]

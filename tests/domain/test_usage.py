@@ -1,5 +1,6 @@
 """Money is integers: exact, rounded up once, never negative."""
 
+from dataclasses import fields, replace
 from fractions import Fraction
 
 import msgspec
@@ -62,10 +63,42 @@ def test_a_cost_is_never_negative_and_never_above_the_dearest_price_for_every_to
 
 
 @given(price_lists, usages, st.sampled_from(["input_tokens", "output_tokens"]), st.integers(1, 1000))
-def test_more_tokens_never_cost_less(price: Price, usage: Usage, what: str, more: int) -> None:
-    plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-    grown = msgspec.structs.replace(plain, **{what: getattr(plain, what) + more})
-    assert price.of(grown) >= price.of(plain)
+def test_more_tokens_never_cost_less_whatever_their_parts_are_said_to_be(
+    price: Price, usage: Usage, what: str, more: int
+) -> None:
+    grown = msgspec.structs.replace(usage, **{what: getattr(usage, what) + more})
+    assert price.of(grown) >= price.of(usage)
+
+
+INPUT_PARTS = ("cached_input_tokens", "cache_write_tokens", "audio_input_tokens")
+OUTPUT_PARTS = ("reasoning_tokens", "audio_output_tokens")
+
+
+@given(price_lists, st.lists(counts, min_size=7, max_size=7), st.sampled_from([*INPUT_PARTS, *OUTPUT_PARTS]), counts)
+def test_more_of_any_part_never_costs_less(price: Price, some: list[int], part: str, more: int) -> None:
+    parts = dict(zip((*INPUT_PARTS, *OUTPUT_PARTS), some, strict=False))
+    sums = [some[n] + sum(parts[name] for name in names) for n, names in ((5, INPUT_PARTS), (6, OUTPUT_PARTS))]
+    whole = msgspec.structs.replace(Usage(sums[0], sums[1]), **parts)
+    side = "input_tokens" if part in INPUT_PARTS else "output_tokens"
+    grown = msgspec.structs.replace(whole, **{part: getattr(whole, part) + more, side: getattr(whole, side) + more})
+    assert price.of(grown) >= price.of(whole)
+
+
+@given(price_lists, usages, st.sampled_from([f.name for f in fields(Price)]), st.integers(1, 10**12))
+def test_a_dearer_price_never_costs_less(price: Price, usage: Usage, name: str, more: int) -> None:
+    before = getattr(price, name)
+    if before is not None:
+        assert replace(price, **{name: before + more}).of(usage) >= price.of(usage)
+
+
+@given(price_lists, usages, st.integers(1, 50))
+def test_a_cost_in_pieces_is_never_below_the_cost_of_the_whole(price: Price, usage: Usage, times: int) -> None:
+    """Each attempt is rounded up by itself, so nothing is gained by cutting."""
+    whole = msgspec.structs.replace(
+        usage, input_tokens=usage.input_tokens * times, output_tokens=usage.output_tokens * times
+    )
+    plain = Price(price.input, price.output)
+    assert plain.of(whole) <= plain.of(usage) * times < plain.of(whole) + times
 
 
 @given(st.integers(-(10**18), 10**18))

@@ -110,7 +110,7 @@ class BudgetTable:
     def __init__(self) -> None:
         self.posted: dict[tuple[str, str], int] = {}
         self.leased: dict[tuple[str, str], int] = {}
-        self.takes = 0
+        self.takes = self.renewals = 0
         self.asked_back: list[tuple[str, str]] = []
         self.failure: Exception | None = None
 
@@ -131,6 +131,13 @@ class BudgetTable:
 
     async def give_back(self, budget: str, period: str, amount: int) -> None:
         self.leased[budget, period] -= amount
+
+    async def renew(self, budget: Budget, period: Period) -> bool:
+        self.renewals += 1
+        if self.failure is not None:
+            raise self.failure
+        name = (budget.id, period.key)
+        return name in self.leased and self.posted.get(name, 0) + self.leased[name] <= budget.limit
 
     async def wanted(self) -> Sequence[tuple[str, str]]:
         return self.asked_back

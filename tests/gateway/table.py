@@ -15,6 +15,7 @@ from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.pipeline import Gateway, Opening, World
 from router.gateway.purses import Purses
+from router.gateway.reach import Reach
 from router.gateway.settle import Caller
 from router.gateway.treasury import Treasury
 from router.providers.registry import bind
@@ -89,7 +90,8 @@ class Table:
             processes=lambda: self.processes,
             notify=self.alerts.append,
         )
-        self.gateway = Gateway(world, self.health, Treasury(self.purses, self.journal), status_of)
+        self.reach = Reach(self.clock)
+        self.gateway = Gateway(world, self.health, Treasury(self.purses, self.journal, self.reach), status_of)
 
     def open(self, request: ModelRequest | None = None, who: Principal | None = None, **caller: Any) -> Opening:
         return self.gateway.open(

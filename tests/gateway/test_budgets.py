@@ -260,7 +260,8 @@ async def test_an_answer_above_its_hold_is_charged_in_full() -> None:
 async def test_under_a_hard_budget_the_alias_cap_is_sent_where_the_caller_gave_none() -> None:
     table = Counting(10**12, alias("a", "p", max_output_tokens=77), p=[answer()])
     await ask(table, chat())
-    assert b'"max_tokens":77' in table.transport.calls[0].body
+    body = table.transport.calls[0].body
+    assert isinstance(body, bytes) and b'"max_tokens":77' in body
 
 
 async def test_without_any_cap_a_hard_budget_says_what_is_missing() -> None:

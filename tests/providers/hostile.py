@@ -25,16 +25,26 @@ class Upstream:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
-                )
-                self.requests.append(head + await reader.readexactly(length))
+                lines = head.lower().split(b"\r\n")
+                length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
+                is_chunked = b"transfer-encoding: chunked" in lines
+                self.requests.append(head + (await chunked(reader) if is_chunked else await reader.readexactly(length)))
                 await self._script(reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             self.left.set()
         finally:
             self.open -= 1
             writer.transport.abort()
+
+
+async def chunked(reader: asyncio.StreamReader) -> bytes:
+    """A chunked body without its framing."""
+    body = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        body += await reader.readexactly(size)
+        assert await reader.readexactly(2) == b"\r\n"
+    assert await reader.readexactly(2) == b"\r\n"
+    return body
 
 
 @asynccontextmanager

@@ -93,6 +93,7 @@ class Wire:
 
     def ask(self, call: UpstreamCall = CALL) -> Http1Answer:
         answer = Http1Answer(asyncio.get_running_loop(), call, asyncio.get_running_loop().time())
+        assert isinstance(call.body, bytes)
         self.connection.send(answer, b"HEAD\r\n\r\n", call.body)
         return answer
 

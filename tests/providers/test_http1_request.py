@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.providers.http1.request import OURS, opening, origin_of, request_head
+from router.domain.upstream import TRANSPORT_HEADERS
+from router.providers.http1.request import opening, origin_of, request_head
 
 
 def head(url: str = "http://h/v1", headers: dict[str, str] | None = None, *, method: str = "POST", length: int = 2) -> bytes:
@@ -53,7 +54,7 @@ def test_a_url_that_leads_nowhere_is_refused_without_being_told(url: str) -> Non
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [*sorted(OURS), "Content-Length", "HOST"])
+@pytest.mark.parametrize("name", [*sorted(TRANSPORT_HEADERS), "Content-Length", "HOST"])
 def test_the_transport_s_own_headers_cannot_be_set(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         head(headers={name: "1"})

@@ -1,6 +1,7 @@
 """URLs, headers and bodies per provider type."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,11 @@ def call(
     return bound.prepare(to, parse_request(api, body), KEY, forwarded=told, timeouts=Timeouts(), total_s=9.0)
 
 
+def said(prepared: UpstreamCall) -> Any:
+    assert isinstance(prepared.body, bytes)
+    return json.loads(prepared.body)
+
+
 @pytest.mark.parametrize("kind", ["openai", "openai-compatible", "groq", "mistral", "ollama", "vllm", "huggingface"])
 @pytest.mark.parametrize("base", ["http://h/v1", "http://h/v1/"])
 def test_a_compatible_provider_is_called_below_its_base_url_with_a_bearer(kind: str, base: str) -> None:
@@ -50,7 +56,7 @@ def test_a_compatible_provider_is_called_below_its_base_url_with_a_bearer(kind: 
         "accept-encoding": "identity",
         "authorization": "Bearer secret-key",
     }
-    assert json.loads(prepared.body) == {"model": "m"}
+    assert said(prepared) == {"model": "m"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def test_azure_responses_name_the_deployment_in_the_body() -> None:
     bound = provider("azure-openai", "https://r.example", version="2025-03-01-preview")
     prepared = call(bound, candidate(deployment="dep"), api=Api.RESPONSES)
     assert prepared.url == "https://r.example/openai/responses?api-version=2025-03-01-preview"
-    assert json.loads(prepared.body) == {"model": "dep"}
+    assert said(prepared) == {"model": "dep"}
 
 
 @pytest.mark.parametrize(("version", "query"), [("v1", ""), ("preview", "?api-version=preview")])
@@ -89,8 +95,8 @@ def test_azure_v1_names_the_deployment_in_the_body(version: str, query: str) -> 
     bound = provider("azure-openai", "https://r.example", version=version)
     prepared = call(bound, candidate(deployment="dep"))
     assert prepared.url == f"https://r.example/openai/v1/chat/completions{query}"
-    assert json.loads(prepared.body) == {"model": "dep"}
-    assert json.loads(call(bound, candidate()).body) == {"model": "m"}
+    assert said(prepared) == {"model": "dep"}
+    assert said(call(bound, candidate())) == {"model": "m"}
 
 
 def test_a_wildcard_alias_cannot_fill_the_memory_with_urls() -> None:
@@ -153,7 +159,7 @@ def test_usage_is_asked_for_only_where_it_would_be_missing(
 ) -> None:
     bound = provider(kind, "http://h/v1", stream_usage=stream_usage)
     assert bound.injects_usage(parse_request(api, body)) is injects
-    sent = json.loads(call(bound, candidate(), api=api, body=body).body)
+    sent = said(call(bound, candidate(), api=api, body=body))
     expected = {"include_usage": True} if injects else json.loads(body).get("stream_options")
     assert sent.get("stream_options") == expected
 

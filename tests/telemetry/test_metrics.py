@@ -22,6 +22,7 @@ from router.domain.observations import (
     ProbeFinished,
     RequestFinished,
     RequestRefused,
+    RequestReplayed,
     TargetEjected,
     TargetRecovered,
 )
@@ -196,11 +197,13 @@ def test_the_ledger_the_loop_and_our_own_errors_are_visible(metrics: Metrics) ->
     metrics.observe_loop_lag(0.02)
     metrics.emit(Failure("", "probe", "Traceback"))
     metrics.emit(Notice("info", "started", ""))
+    metrics.emit(RequestReplayed("r2", "/v1/chat/completions", 200, "acme", "first", "r1"))
     assert value(metrics, "routerd_ledger_waiting") == 0
     assert value(metrics, "routerd_ledger_failures_total") == 1
     assert value(metrics, "routerd_ledger_flush_seconds_bucket", le="0.05") == 1
     assert value(metrics, "routerd_event_loop_lag_seconds_sum") == pytest.approx(0.02)
     assert value(metrics, "routerd_internal_failures_total") == 1
+    assert value(metrics, "routerd_idempotent_replays_total") == 1
 
 
 def test_limits_without_redis_are_visible_while_they_last_and_counted_after(metrics: Metrics) -> None:

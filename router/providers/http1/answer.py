@@ -156,6 +156,10 @@ class Http1Answer:
                 return idle, FailureKind.IDLE_TIMEOUT
         return self._until, FailureKind.TOTAL_TIMEOUT
 
+    def first_byte_by(self, due: float) -> None:
+        """Another time for the head, for a request that takes long to send."""
+        self._first_by = min(self._until, due)
+
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """The head is here."""
         self.status = status

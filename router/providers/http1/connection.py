@@ -54,7 +54,9 @@ class Http1Connection(asyncio.Protocol):
         "_sent_at",
         "_has_bytes",
         "_unsent",
-        "_is_choked",
+        "owes_body",
+        "is_choked",
+        "_room",
         "_is_paused",
         "_timer",
         "_timer_at",
@@ -72,7 +74,10 @@ class Http1Connection(asyncio.Protocol):
         self._sent_at = 0.0
         self._has_bytes = False
         self._unsent: memoryview | None = None
-        self._is_choked = False
+        self.owes_body = False
+        """Whether the body that `send_head` has announced is wanted, and not yet at its end."""
+        self.is_choked = False
+        self._room: asyncio.Future[None] | None = None
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
@@ -115,6 +120,8 @@ class Http1Connection(asyncio.Protocol):
     def _let_go(self) -> None:
         self.is_open = False
         self._answer = self._unsent = None
+        self.owes_body = False
+        self._tell_room()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -140,18 +147,42 @@ class Http1Connection(asyncio.Protocol):
             self._unsent = memoryview(body)
             self._write_on()
 
+    def send_head(self, answer: Http1Answer, head: bytes) -> None:
+        """Write the head of a request whose body follows by `write`, until `end_body`."""
+        self.send(answer, head, b"")
+        self.owes_body = True
+
+    def write(self, data: bytes | memoryview) -> None:
+        """More of the body, as framed as it is to be. Nothing where no more is wanted."""
+        if self.owes_body and self._transport is not None:
+            self._transport.write(data)
+
+    def end_body(self) -> None:
+        self.owes_body = False
+
+    async def has_room(self) -> None:
+        """Until the socket takes more of the body, or nothing more of it is wanted."""
+        while self.is_choked and self.owes_body:
+            self._room = self._loop.create_future()
+            await self._room
+
+    def _tell_room(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
     def _write_on(self) -> None:
         """As much of a large body as the socket takes, in views: it is not copied here."""
-        while self._unsent and not self._is_choked and self._transport is not None:
+        while self._unsent and not self.is_choked and self._transport is not None:
             piece, self._unsent = self._unsent[:SLICE_BYTES], self._unsent[SLICE_BYTES:]
             self._transport.write(piece)
 
     def pause_writing(self) -> None:
-        self._is_choked = True
+        self.is_choked = True
 
     def resume_writing(self) -> None:
-        self._is_choked = False
+        self.is_choked = False
         self._write_on()
+        self._tell_room()
 
     # -- the answer -------------------------------------------------------------------------------------------
 
@@ -186,7 +217,7 @@ class Http1Connection(asyncio.Protocol):
         """The answer is whole: part from it, then stay or go."""
         self._answer = None
         answer.finish()
-        if may_stay and self.is_open and not self._unsent and not self._is_choked:
+        if may_stay and self.is_open and not (self._unsent or self.is_choked or self.owes_body):
             self.served += 1
             self.resume()
             self._owner.released(self)

@@ -1,6 +1,7 @@
 """Opens connections: names to addresses with a short memory, addresses raced as RFC 8305 has it, TLS on top.
 
-Foreign errors are translated here, by one table. Whatever fails here has failed before a byte of the request was written.
+What is dialled are the addresses that were looked at, never the name: it may lead elsewhere a moment
+later. Foreign errors are translated by one table. Whatever fails here has failed before a byte of the request was written.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
+from router.domain.egress import is_public
 from router.domain.upstream import FailureKind, TransportFailure
 from router.providers.http1.connection import Http1Connection
 from router.providers.http1.failures import KindTable, detail, nearest
@@ -31,6 +33,7 @@ FAILURES: KindTable = {
     RuntimeError: FailureKind.CONNECT,  # uvloop's word for some of them
 }
 FOREIGN = (OSError, ValueError, RuntimeError)
+PRIVATE = "its address is not one of the public internet, and the file does not name the host"
 
 
 def failure_of(error: OSError | ValueError | RuntimeError) -> TransportFailure:
@@ -40,23 +43,34 @@ def failure_of(error: OSError | ValueError | RuntimeError) -> TransportFailure:
 Resolve = Callable[[str, int], Awaitable[list[AddrInfoType]]]
 """The addresses of a host and port. Raises OSError or UnicodeError."""
 
+Connect = Callable[[list[AddrInfoType]], Awaitable[socket.socket]]
+"""A socket connected to one of these addresses. Raises OSError, ValueError or RuntimeError."""
+
+
+async def race(addresses: list[AddrInfoType]) -> socket.socket:
+    return await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S, interleave=1)
+
 
 class Dialer:
     """Made inside the running loop. Its callers have the timer, and may be cancelled at any point."""
 
-    def __init__(self, trust: TrustStore, resolve: Resolve | None = None) -> None:
+    def __init__(self, trust: TrustStore, resolve: Resolve | None = None, connect: Connect = race) -> None:
         self._loop = asyncio.get_running_loop()
         self._trust = trust
         self._resolve = resolve or self._getaddrinfo
+        self._connect = connect
         self._resolved: dict[tuple[str, int], tuple[float, list[AddrInfoType]]] = {}
         self._resolving: dict[tuple[str, int], asyncio.Future[OSError | UnicodeError | None]] = {}
 
     async def dial(self, origin: Origin, connection: Http1Connection) -> None:
-        """Connect `connection`. Raises TransportFailure: DNS, TLS or CONNECT."""
+        """Connect `connection`. Raises TransportFailure: DNS, TLS or CONNECT; CONNECT too for a guarded origin without an
+        address of the public internet."""
         try:
-            trust = await self._trust.context(origin.ca_file) if origin.is_tls else None
+            trust = await self._trust.context(origin.ca_file, origin.ca_digest) if origin.is_tls else None
             addresses = await self._addresses(origin.host, origin.port)
-            link = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY_S, interleave=1)
+            if origin.is_guarded:
+                addresses = _public_ones(addresses)
+            link = await self._connect(addresses)
             try:
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 name = origin.host.rstrip(".") if origin.is_tls else None
@@ -99,3 +113,11 @@ class Dialer:
 
     async def _getaddrinfo(self, host: str, port: int) -> list[AddrInfoType]:
         return [*await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)]
+
+
+def _public_ones(addresses: list[AddrInfoType]) -> list[AddrInfoType]:
+    """Raises TransportFailure where there is none."""
+    found = [info for info in addresses if is_public(str(info[4][0]))]
+    if not found:
+        raise TransportFailure(FailureKind.CONNECT, PRIVATE)
+    return found

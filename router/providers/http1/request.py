@@ -9,31 +9,38 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-OURS = frozenset(
-    "host content-length transfer-encoding connection keep-alive proxy-connection te trailer upgrade expect".split()
-)
+from router.domain.upstream import TRANSPORT_HEADERS
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OUTSIDE_TARGET = re.compile(r"[^!-~]")
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _MAX_KNOWN_NAMES = 1024
+_CHUNKED = "Transfer-Encoding: chunked\r\n"
+_CRLF = "\r\n"
+_END = "\r\n\r\n"
 
 _known_names: set[str] = set()
 
 
 class Origin(NamedTuple):
-    """What connections may be shared within: a host trusted by another CA file is another origin."""
+    """What connections may be shared within: a host trusted by another CA file is another origin.
+
+    So is one that `is_guarded`: a connection that the operator's own calls have opened may lead to a private address.
+    """
 
     host: str
     port: int
     is_tls: bool
     ca_file: str = ""
+    ca_digest: str = ""
+    is_guarded: bool = False
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
-def origin_of(url: str, ca_file: str) -> tuple[Origin, str]:
+def origin_of(url: str, ca_file: str, ca_digest: str = "", *, is_guarded: bool = False) -> tuple[Origin, str]:
     """The origin of an http(s) URL and its request target. Raises ValueError, without the URL's query or userinfo in it."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -45,7 +52,9 @@ def origin_of(url: str, ca_file: str) -> tuple[Origin, str]:
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if _OUTSIDE_TARGET.search(target) or _OUTSIDE_TARGET.search(host):
         raise ValueError("a URL with characters that must be percent-encoded")
-    return Origin(host, parts.port or (443 if is_tls else 80), is_tls, ca_file if is_tls else ""), target
+    port = parts.port or (443 if is_tls else 80)
+    trust = (ca_file, ca_digest) if is_tls else ("", "")
+    return Origin(host, port, is_tls, *trust, is_guarded), target
 
 
 def opening(method: str, origin: Origin, target: str) -> str:
@@ -57,28 +66,29 @@ def opening(method: str, origin: Origin, target: str) -> str:
     return f"{method} {target} HTTP/1.1\r\nHost: {host}{port}\r\n"
 
 
-def request_head(first: str, method: str, headers: Mapping[str, str], length: int) -> bytes:
-    """The head whose opening is `first`. Raises ValueError naming the header, never its value."""
+def request_head(first: str, method: str, headers: Mapping[str, str], length: int | None) -> bytes:
+    """The head whose opening is `first`; `length` None for chunks. Raises ValueError naming the header, never its value."""
+    framing = _CHUNKED if length is None else "" if not length and method in _BODILESS else f"Content-Length: {length}\r\n"
+    check_headers(headers)
+    lines = "\r\n".join(map(": ".join, headers.items()))
+    # Bytes that a caller's header had and that are no text leave as they came.
+    return f"{first}{framing}{lines}{_END if lines else _CRLF}".encode("utf-8", "surrogateescape")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raises ValueError for a header that must not be sent, naming it, never its value."""
     if not _known_names.issuperset(headers):
         _check_names(headers)
     # One look at all values; what it does not like is looked at closely.
     if not "".join(headers.values()).isprintable():
         _check_values(headers)
-    lines = "\r\n".join(map(": ".join, headers.items()))
-    framing = "" if not length and method in _BODILESS else f"Content-Length: {length}\r\n"
-    # Bytes that a caller's header had and that are no text leave as they came.
-    return f"{first}{framing}{lines}{_END if lines else _CRLF}".encode("utf-8", "surrogateescape")
-
-
-_CRLF = "\r\n"
-_END = "\r\n\r\n"
 
 
 def _check_names(headers: Mapping[str, str]) -> None:
     for name in headers:
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"a header name that is no token: {name[:64]!r}")
-        if name.lower() in OURS:
+        if name.lower() in TRANSPORT_HEADERS:
             raise ValueError(f"the header {name} is the transport's own")
         if len(_known_names) < _MAX_KNOWN_NAMES:
             _known_names.add(name)

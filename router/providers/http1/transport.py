@@ -2,7 +2,8 @@
 
 A request is sent once, with one exception: it went out on a reused connection which then died before any byte of an
 answer, and within `STALE_WITHIN_S`. Its peer had closed it for being idle, so the request is sent once more, on a
-connection that is new or has just finished another answer. No redirects, no cookies, no decompression, no proxies.
+connection that is new or has just finished another answer; but never after a piece of an upload was asked for. No redirects,
+no cookies, no decompression, no proxies.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from router.providers.http1.dial import Dialer
 from router.providers.http1.pool import OriginPool, Pool
 from router.providers.http1.request import opening, origin_of, request_head
 from router.providers.http1.tls_trust import TrustStore
+from router.providers.http1.upload import upload
 
 KEEP_ALIVE_S = 30.0  # below the 60 to 75 s of servers, so that it is mostly us who close
 MAX_CONNECTIONS = 20_000
@@ -43,8 +45,11 @@ class Http1Transport:
         """See the port. A stream's first byte must come within `first_byte`, another answer within `total_s`."""
         started = self._loop.time()
         try:
-            line, first_lines = self._place(call.method, call.url, call.ca_file)
-            head = request_head(first_lines, call.method, call.headers, len(call.body))
+            line, first_lines = self._place(call.method, call.url, call.ca_file, call.ca_digest, call.trusted_host)
+            body = call.body
+            head = request_head(
+                first_lines, call.method, call.headers, len(body) if isinstance(body, bytes) else body.length
+            )
         except ValueError as error:
             raise TransportFailure(FailureKind.PROTOCOL, f"not sent: {error}") from None
         try:
@@ -66,8 +71,10 @@ class Http1Transport:
                 break
             await asyncio.sleep(0)  # the loop tells a connection of its end in a later turn
 
-    def _find_place(self, method: str, url: str, ca_file: str) -> tuple[OriginPool, str]:
-        origin, target = origin_of(url, ca_file)
+    def _find_place(
+        self, method: str, url: str, ca_file: str, ca_digest: str = "", is_trusted: bool = True
+    ) -> tuple[OriginPool, str]:
+        origin, target = origin_of(url, ca_file, ca_digest, is_guarded=not is_trusted)
         return self._pool.at(origin), opening(method, origin, target)
 
     async def _ask(self, line: OriginPool, head: bytes, call: UpstreamCall, started: float) -> Http1Answer:
@@ -75,8 +82,12 @@ class Http1Transport:
         connection = line.take() or await self._connect(line, call, started)
         answer = Http1Answer(self._loop, call, started)
         try:
-            connection.send(answer, head, call.body)
-            await answer.head()
+            body = call.body
+            if isinstance(body, bytes):
+                connection.send(answer, head, body)
+                await answer.head()
+            else:
+                await upload(body, connection, answer, head, call)
         except BaseException:
             answer.close()
             raise

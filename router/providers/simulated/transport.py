@@ -25,7 +25,8 @@ class SimulatedTransport:
     async def send(self, call: UpstreamCall) -> UpstreamAnswer:
         created = self._clock.now_us() // 1_000_000
         headers = {name.lower(): value for name, value in call.headers.items()}
-        received = Received(call.method, urlsplit(call.url).path, headers, call.body, created)
+        body = call.body if isinstance(call.body, bytes) else b"".join([piece async for piece in call.body.pieces])
+        received = Received(call.method, urlsplit(call.url).path, headers, body, created)
         exchange = self._simulator.answer(received)
         begun = self._clock.monotonic()
         limit, kind = call.total_s, FailureKind.TOTAL_TIMEOUT

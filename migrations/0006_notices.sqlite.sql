@@ -1,0 +1,1 @@
+-- Nothing to make: SQLite says by itself that another process has committed (PRAGMA data_version).
