@@ -1,7 +1,7 @@
 """Budgets, their periods and what a process holds of them: pure arithmetic on integers and dates."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -56,10 +56,11 @@ class Budget:
     name: str = ""
     tenant_id: str = ""
     tenant: str = ""
+    id: str = field(init=False)
+    """What its rows are kept under: `tenant:...`."""
 
-    @property
-    def id(self) -> str:
-        return f"{self.scope.value}:{self.subject}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", f"{self.scope.value}:{self.subject}")
 
     def period_at(self, at_us: int) -> "Period":
         return period_at(self.terms.schedule, self.terms.timezone, at_us)
@@ -107,12 +108,25 @@ def _period_of_day(schedule: str, timezone: str, day: date) -> Period:
     return Period(f"{prefix} {day}", f"{prefix} {oldest}", _start_of(oldest, zone), _start_of(tomorrow, zone))
 
 
+# The day that was asked for last, of each schedule and zone: nearly every request falls into it.
+_latest: dict[tuple[str, str], tuple[int, int, Period | None]] = {}
+_NEVER = (0, 0, None)
+_MAX_LATEST = 4096
+
+
 def period_at(schedule: str, timezone: str, at_us: int) -> Period:
     """The period a request admitted at `at_us` posts to. Computed, never reset by a job; daylight saving included."""
+    since, until, period = _latest.get((schedule, timezone), _NEVER)
+    if period is not None and since <= at_us < until:
+        return period
     if schedule == LIFETIME:
         return _period_of_day(schedule, timezone, date(1970, 1, 1))
-    local = datetime.fromtimestamp(at_us / 1e6, UTC).astimezone(_zone(timezone))
-    return _period_of_day(schedule, timezone, local.date())
+    zone = _zone(timezone)
+    day = datetime.fromtimestamp(at_us / 1e6, UTC).astimezone(zone).date()
+    period = _period_of_day(schedule, timezone, day)
+    if len(_latest) < _MAX_LATEST:
+        _latest[schedule, timezone] = _start_of(day, zone), _start_of(day + timedelta(days=1), zone), period
+    return period
 
 
 def rolling_days(schedule: str) -> int:

@@ -94,14 +94,13 @@ class ModelRequest(msgspec.Struct, frozen=True):
     def output_cap(self) -> int | None:
         """The caller's cap on output tokens per choice, by the names this API reads; None where it gave none or said -1,
         which is none in words. Of two names the larger counts: which of them a provider obeys is not known."""
-        f = self.fields
-        said: tuple[int | None, ...] = (f.max_tokens,)
-        if self.api is Api.CHAT:
-            said = (f.max_tokens, f.max_completion_tokens)
-        elif self.api is Api.RESPONSES:
-            said = (f.max_output_tokens,)
-        given = [cap for cap in said if cap is not None]
-        return max(given) if given and min(given) >= 0 else None
+        f, api = self.fields, self.api
+        cap = f.max_output_tokens if api is Api.RESPONSES else f.max_tokens
+        other = f.max_completion_tokens if api is Api.CHAT else None
+        if other is None or cap is None:
+            cap = other if cap is None else cap
+            return cap if cap is None or cap >= 0 else None
+        return max(cap, other) if cap >= 0 and other >= 0 else None
 
     @property
     def prompts(self) -> int:

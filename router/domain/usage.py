@@ -1,6 +1,6 @@
 """What was used and what it costs: integers only, no floats, ever."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NewType
 
 import msgspec
@@ -60,6 +60,13 @@ class Price:
     second: int | None = None
     character: int | None = None
     search: int | None = None
+    dearest_input: int = field(init=False, compare=False, repr=False)
+    dearest_output: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dearest_in = max(self.input, self.cached_input or 0, self.cache_write or 0, self.audio_input or 0)
+        object.__setattr__(self, "dearest_input", dearest_in)
+        object.__setattr__(self, "dearest_output", max(self.output, self.reasoning or 0, self.audio_output or 0))
 
     def of(self, usage: Usage) -> NanoUSD:
         """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
@@ -88,7 +95,7 @@ def _or(price: int | None, fallback: int) -> int:
 
 def usd_text(amount: NanoUSD) -> str:
     """Decimal USD without exponent or trailing zeros: 1500 -> "0.0000015"; at least one digit on each side."""
-    sign, amount_abs = ("-", -amount) if amount < 0 else ("", amount)
-    whole, nano = divmod(amount_abs, NANO_PER_USD)
-    fraction = f"{nano:09d}".rstrip("0") or "0"
-    return f"{sign}{whole}.{fraction}"
+    if amount < 0:
+        return f"-{usd_text(NanoUSD(-amount))}"
+    whole, nano = divmod(amount, NANO_PER_USD)
+    return f"{whole}.{nano:09d}".rstrip("0") if nano else f"{whole}.0"

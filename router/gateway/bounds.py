@@ -92,9 +92,7 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
 
 
 def _cost(input_tokens: int, output_tokens: int, price: Price) -> NanoUSD:
-    dearest_in = max(price.input, price.cached_input or 0, price.cache_write or 0, price.audio_input or 0)
-    dearest_out = max(price.output, price.reasoning or 0, price.audio_output or 0)
-    return NanoUSD(-(-(input_tokens * dearest_in + output_tokens * dearest_out) // PER_MILLION))
+    return NanoUSD(-(-(input_tokens * price.dearest_input + output_tokens * price.dearest_output) // PER_MILLION))
 
 
 def _injected(request: ModelRequest, cap: int | None) -> int | None:

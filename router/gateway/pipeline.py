@@ -153,7 +153,7 @@ class Opening:
             deadline=started + (total if wanted is None else min(wanted, total)),
             is_hurried=wanted is not None,
             # A request posts to the period in which it was admitted, however long it takes.
-            budgets=tuple([(budget, budget.period_at(started_at)) for budget in budgets]) if budgets else (),
+            budgets=self._gateway.treasury.purses.of(budgets, started_at) if budgets else (),
             dossier=Dossier(
                 caller.id,
                 caller.request_id,

@@ -25,6 +25,8 @@ LAPSED = 0.0
 REFUSED_WAIT_S = 0.3
 _REFUSED_STEP_S = 0.05
 IDLE_S = 10.0
+FORGOTTEN_AFTER_US = 86_400_000_000
+"""How long after its period a purse is kept: longer than any request that was admitted in it."""
 
 
 class OverBudget(BudgetExceeded):
@@ -56,6 +58,23 @@ class Purse:
     refused_at: float = 0.0
     refused: int = 0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_hard: bool = field(init=False)
+    posting: Posting = field(init=False)
+    """Where what is spent from it is posted."""
+    limit_text: str = field(init=False)
+    warns_at: int = field(init=False)
+    """Nano-USD spent at which its holder is warned."""
+
+    def __post_init__(self) -> None:
+        self.obey(self.budget)
+
+    def obey(self, budget: Budget) -> None:
+        """Go by the budget as it is written now."""
+        self.budget = budget
+        self.is_hard = budget.terms.mode is BudgetMode.HARD
+        self.posting = Posting(budget.id, self.period.key, self.is_hard)
+        self.limit_text = usd_text(budget.limit)
+        self.warns_at = -(-budget.limit * budget.terms.warning_ppm // 1_000_000)
 
     @property
     def free(self) -> int:
@@ -70,9 +89,9 @@ class Purse:
         """Count what a request has cost; past the warning threshold, say so once."""
         self.spent_since += cost
         self.unflushed += cost
-        limit, spent = self.budget.limit, self.spent
-        if not self.is_warned and spent * 1_000_000 >= limit * self.budget.terms.warning_ppm:
+        if not self.is_warned and self.standing.posted + self.spent_since >= self.warns_at:
             self.is_warned = True
+            limit, spent = self.budget.limit, self.spent
             percent = spent * 100 // limit if limit else 100
             self.notify(BudgetThreshold(self._holder(), limit, spent, percent, self.period.ends_at))
 
@@ -110,12 +129,8 @@ class Hold:
     amount: NanoUSD
     hard: tuple[Purse, ...]
     soft: tuple[Purse, ...]
+    postings: tuple[Posting, ...]
     is_settled: bool = False
-
-    @property
-    def postings(self) -> tuple[Posting, ...]:
-        leased = tuple([Posting(p.budget.id, p.period.key, True) for p in self.hard])
-        return leased + tuple([Posting(p.budget.id, p.period.key, False) for p in self.soft])
 
     def settle(self, cost: NanoUSD) -> None:
         """Replace what was held by what it cost. A cost above the hold is spent in full; it cannot be undone."""
@@ -125,7 +140,8 @@ class Hold:
         for purse in self.hard:
             purse.held -= self.amount
             purse.leased = max(purse.leased - cost, 0)
-        for purse in self.hard + self.soft:
+            purse.charge(cost)
+        for purse in self.soft:
             purse.charge(cost)
 
 
@@ -154,24 +170,28 @@ class Purses:
         self._notify = notify
         self._purses: dict[tuple[str, str], Purse] = {}
 
-    async def hold(self, budgets: Sequence[tuple[Budget, Period]], amount: NanoUSD) -> Hold:
+    def of(self, budgets: Sequence[Budget], at_us: int) -> tuple[Purse, ...]:
+        """The purse of each, for what is admitted at `at_us`."""
+        return tuple([self.purse(budget, budget.period_at(at_us)) for budget in budgets])
+
+    async def hold(self, purses: Sequence[Purse], amount: NanoUSD) -> Hold:
         """Set `amount` aside in every hard budget, or in none. Raises BudgetExceeded, StorageUnavailable.
 
         Soft budgets are only noted. In the common case this never waits.
         """
-        hard: list[Purse] = []
-        soft: list[Purse] = []
-        for budget, period in budgets:
-            purse = self._purse(budget, period)
-            (hard if budget.terms.mode is BudgetMode.HARD else soft).append(purse)
-        while lacking := [p for p in hard if p.free < amount or p.good_until <= self._boottime()]:
+        while True:
+            now = self._boottime()
+            lacking = [p for p in purses if p.is_hard and (p.leased - p.held < amount or p.good_until <= now)]
+            if not lacking:
+                break
             for purse in lacking:
                 await self._fill(purse, amount)
-        now = self._clock.monotonic()
+        hard = tuple([p for p in purses if p.is_hard])
         for purse in hard:
             purse.held += amount
             purse.used_at = now
-        return Hold(amount, tuple(hard), tuple(soft))
+        soft = () if len(hard) == len(purses) else tuple([p for p in purses if not p.is_hard])
+        return Hold(amount, hard, soft, tuple([p.posting for p in hard + soft]))
 
     def holds(self, budget: str, period: str) -> bool:
         """Whether anything is free that could be given back."""
@@ -180,7 +200,15 @@ class Purses:
 
     def purse(self, budget: Budget, period: Period) -> Purse:
         """The purse of a budget, empty if nothing was ever taken."""
-        return self._purse(budget, period)
+        name = (budget.id, period.key)
+        purse = self._purses.get(name)
+        if purse is None:
+            purse = self._purses[name] = Purse(budget, period, self._notify, used_at=self._boottime())
+        elif purse.budget is not budget:
+            if budget.limit < purse.budget.limit:
+                purse.good_until = LAPSED
+            purse.obey(budget)
+        return purse
 
     def flushed(self, budget: str, period: str, cost: int) -> None:
         """So much of what was settled here has been posted in the database."""
@@ -201,12 +229,12 @@ class Purses:
 
     async def tidy(self) -> None:
         """Give back what has long been idle or belongs to a period that is over. Raises StorageUnavailable."""
-        now, now_us = self._clock.monotonic(), self._clock.now_us()
+        now, now_us = self._boottime(), self._clock.now_us()
         for name, purse in list(self._purses.items()):
-            is_over = purse.period.ends_at is not None and purse.period.ends_at <= now_us
-            if is_over or now - purse.used_at > IDLE_S:
+            over_us = 0 if purse.period.ends_at is None else now_us - purse.period.ends_at
+            if over_us > 0 or now - purse.used_at > IDLE_S:
                 await self._give_back(purse)
-            if is_over and not purse.leased and not purse.unflushed:
+            if over_us > FORGOTTEN_AFTER_US and not purse.leased and not purse.unflushed:
                 del self._purses[name]
 
     async def renew(self) -> None:
@@ -233,17 +261,6 @@ class Purses:
         """Give back everything that is free: this process ends. Raises StorageUnavailable."""
         for purse in self._purses.values():
             await self._give_back(purse)
-
-    def _purse(self, budget: Budget, period: Period) -> Purse:
-        name = (budget.id, period.key)
-        purse = self._purses.get(name)
-        if purse is None:
-            purse = self._purses[name] = Purse(budget, period, self._notify, used_at=self._clock.monotonic())
-        elif purse.budget is not budget:
-            if budget.limit < purse.budget.limit:
-                purse.good_until = LAPSED
-            purse.budget = budget
-        return purse
 
     async def _fill(self, purse: Purse, amount: int) -> None:
         """Take a lease so that `amount` is free, one taker at a time. Raises BudgetExceeded after the wait for others.

@@ -44,7 +44,7 @@ class _NotText(Exception):
 
 
 def texts_of(request: ModelRequest) -> Texts | None:
-    """The texts of a chat, a response, a completion or an embedding; None where it holds anything but text."""
+    """The texts of a chat, a response, a completion or an embedding; None where it holds anything else, or nothing."""
     body = request.body
     if len(body) > MOST_BYTES:
         return None
@@ -64,8 +64,8 @@ def texts_of(request: ModelRequest) -> Texts | None:
             return None
     except (_NotText, KeyError, msgspec.MsgspecError, UnicodeError):
         return None
-    parts = tuple(part for each in counted for part in each.parts)
-    return Texts(parts, len(body) + sum(each.rest for each in counted))
+    whole = _sum(counted)
+    return Texts(whole.parts, len(body) + whole.rest) if whole.parts else None
 
 
 # Below, `rest` is what to add to the bytes of the body: minus those of the texts, plus what stands for their frame.

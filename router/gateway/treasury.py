@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import msgspec
 
 from router.config.tokenizers import tokenizer_of
-from router.domain.budgets import Budget, BudgetMode, Period
 from router.domain.errors import PriceUnknown, StorageUnavailable
 from router.domain.ledger import OpenedAttempt
 from router.domain.ports import Journal, TokenCounter
@@ -18,7 +17,9 @@ from router.gateway.purses import Hold, OverBudget, Purse, Purses
 from router.gateway.reach import Reach
 from router.gateway.texts import texts_of
 
-Budgets = Sequence[tuple[Budget, Period]]
+Budgets = Sequence[Purse]
+"""What a request counts against, each in the period in which it was admitted."""
+
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
 
 
@@ -50,7 +51,7 @@ class Treasury:
         if not budgets:
             return None
         bound = _UNBOUNDED
-        if any(budget.terms.mode is BudgetMode.HARD for budget, _ in budgets):
+        if any([purse.is_hard for purse in budgets]):
             price = candidate.target.price
             if price is None:
                 raise PriceUnknown(
@@ -85,7 +86,7 @@ class Treasury:
 
     def require_database(self, budgets: Budgets) -> None:
         """Raises StorageUnavailable while the database is out of reach, if one of `budgets` is hard."""
-        if self._reach.is_lost and any(budget.terms.mode is BudgetMode.HARD for budget, _ in budgets):
+        if self._reach.is_lost and any(purse.is_hard for purse in budgets):
             raise StorageUnavailable(
                 "the database cannot be reached, and a hard budget is not spent without it",
                 hint="budgets.on_db_loss is deny",
@@ -93,8 +94,9 @@ class Treasury:
 
     def standing(self, budgets: Budgets) -> Purse | None:
         """The purse of the budget that is nearest to its end, None where no budget applies."""
-        purses = [self.purses.purse(budget, period) for budget, period in budgets]
-        return min(purses, key=lambda p: (p.budget.limit - p.spent) / max(p.budget.limit, 1), default=None)
+        if len(budgets) == 1:
+            return budgets[0]
+        return min(budgets, key=lambda p: (p.budget.limit - p.spent) / max(p.budget.limit, 1), default=None)
 
 
 class Dossier(msgspec.Struct, frozen=True):

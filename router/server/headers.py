@@ -155,14 +155,14 @@ def limit_headers(allowance: Allowance) -> dict[str, str]:
 
 def budget_headers(purse: Purse) -> dict[str, str]:
     """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
-    budget, spent = purse.budget, purse.spent
+    spent, ends = purse.spent, purse.period.ends_at
     headers = {
-        "X-Budget-Limit-USD": usd_text(budget.limit),
-        "X-Budget-Remaining-USD": usd_text(NanoUSD(max(budget.limit - spent, 0))),
+        "X-Budget-Limit-USD": purse.limit_text,
+        "X-Budget-Remaining-USD": usd_text(NanoUSD(max(purse.budget.limit - spent, 0))),
     }
-    if purse.period.ends_at is not None:
-        headers["X-Budget-Reset"] = instant_text(purse.period.ends_at)
-    if spent * 1_000_000 >= budget.limit * budget.terms.warning_ppm:
+    if ends is not None:
+        headers["X-Budget-Reset"] = instant_text(ends)
+    if spent >= purse.warns_at:
         headers["X-Budget-Warning"] = "true"
     return headers
 

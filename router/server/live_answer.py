@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-from router.server.whole_answer import has_line_ends, head_of
+from router.server.whole_answer import field_lines, head_of
 
 HIGH_WATER = 64 * 2**10
 _END = b"0\r\n\r\n"
 
 
 class LiveAnswer(web.StreamResponse):
-    """`headers` are complete but for Transfer-Encoding and Date; their values hold no line ends."""
+    """`lines` are the headers, complete but for Transfer-Encoding and Date."""
 
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    def __init__(self, status: int, lines: str) -> None:
         super().__init__(status=status)
-        self._fields = headers
+        self._lines = lines
         self._head = b""
         self._request: web.BaseRequest | None = None
         self._has_ended = False
@@ -36,7 +36,7 @@ class LiveAnswer(web.StreamResponse):
             if self._keep_alive is None:
                 self._keep_alive = request.keep_alive
             is_kept = bool(self._keep_alive)
-            self._head = head_of(self.status, self._fields, "Transfer-Encoding: chunked\r\n", is_kept=is_kept)
+            self._head = head_of(self.status, self._lines, "Transfer-Encoding: chunked\r\n", is_kept=is_kept)
         return None
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -63,6 +63,6 @@ class LiveAnswer(web.StreamResponse):
 def live_answer(request: web.BaseRequest, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
     """The answer in the cheapest form that can carry it."""
     is_plain = request.version == HttpVersion11 and request.method != hdrs.METH_HEAD and status == 200
-    if is_plain and not has_line_ends(headers):
-        return LiveAnswer(status, headers)
+    if is_plain and (lines := field_lines(headers)) is not None:
+        return LiveAnswer(status, lines)
     return web.StreamResponse(status=status, headers=headers)

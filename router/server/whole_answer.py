@@ -15,19 +15,25 @@ MAX_BODY = 64 * 2**10
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
-def head_of(status: int, headers: Mapping[str, str], framing: str, *, is_kept: bool) -> bytes:
+def field_lines(headers: Mapping[str, str]) -> str | None:
+    """The headers as lines, the last without its end; None where one holds a line end of its own."""
+    lines = "\r\n".join(map(": ".join, headers.items()))
+    ends = len(headers) - 1
+    return lines if lines.count("\n") == ends == lines.count("\r") and "\0" not in lines else None
+
+
+def head_of(status: int, lines: str, framing: str, *, is_kept: bool) -> bytes:
     """The head of an HTTP/1.1 answer, blank line included. `framing`: the line that says how long the body is."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     closing = "" if is_kept else "Connection: close\r\n"
-    return f"{_STATUS_LINES[status]}{fields}{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
+    return f"{_STATUS_LINES[status]}{lines}\r\n{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
 
 
 class WholeAnswer(web.StreamResponse):
-    """`headers` are complete but for Content-Length and Date; their values hold no line ends."""
+    """`lines` are the headers, complete but for Content-Length and Date."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, status: int, lines: str, body: bytes) -> None:
         super().__init__(status=status)
-        self._fields = headers
+        self._lines = lines
         self._whole = body
         self._is_written = False
 
@@ -46,7 +52,7 @@ class WholeAnswer(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the caller has gone")
-        head = head_of(self.status, self._fields, f"Content-Length: {len(self._whole)}\r\n", is_kept=bool(self._keep_alive))
+        head = head_of(self._status, self._lines, f"Content-Length: {len(self._whole)}\r\n", is_kept=bool(self._keep_alive))
         transport.write(head + self._whole)
         return None
 
@@ -60,19 +66,13 @@ def whole_answer(request: web.BaseRequest, status: int, headers: Mapping[str, st
     A caller that does not read what it was sent before gets aiohttp's, which waits for it.
     """
     transport = request.transport
-    is_plain = request.version == HttpVersion11 and request.method != hdrs.METH_HEAD
     if (
-        is_plain
-        and len(body) <= MAX_BODY
+        len(body) <= MAX_BODY
         and status in _STATUS_LINES
+        and request.version == HttpVersion11
+        and request.method != hdrs.METH_HEAD
         and (transport is None or transport.get_write_buffer_size() == 0)
-        and not has_line_ends(headers)
+        and (lines := field_lines(headers)) is not None
     ):
-        return WholeAnswer(status, headers, body)
+        return WholeAnswer(status, lines, body)
     return web.Response(status=status, headers=headers, body=body)
-
-
-def has_line_ends(headers: Mapping[str, str]) -> bool:
-    """aiohttp refuses such a value; here it is looked for."""
-    values = "".join(headers.values())
-    return "\r" in values or "\n" in values or "\0" in values
