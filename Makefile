@@ -17,10 +17,10 @@ UV_COMPILE := $(VENV)/lock/bin/uv pip compile --quiet --no-config --universal --
 
 CHECKS := check-lint check-format check-types check-floors check-shape
 
-.PHONY: help run test check $(CHECKS) bench torture fmt lock wheel clean
+.PHONY: help run test check $(CHECKS) bench bench-peers torture fmt lock wheel clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.run ## Run routerd on router.example.yaml: SQLite and the simulated provider, no keys needed
 	ROUTER_OBSERVABILITY_LOG_FORMAT=text $(BIN)/routerd --config router.example.yaml $(ARGS)
@@ -45,8 +45,11 @@ check-floors: $(VENV)/.dev
 check-shape: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/shape
 
-bench: $(VENV)/.run ## Measure routerd against a bare aiohttp proxy (ARGS="--rounds 5 --json out.json")
+bench: $(VENV)/.dev ## Measure routerd beside a bare aiohttp proxy and nginx (ARGS="--rounds 7"; ARGS=--help for all)
 	$(BIN)/python -m bench.run $(ARGS)
+
+bench-peers: $(VENV)/.dev ## The same with LiteLLM and Portkey, installed into the user's cache folder
+	$(BIN)/python -m bench.run --peers $(ARGS)
 
 torture: $(VENV)/.dev ## Run the long fault and load tests
 	ROUTERD_TEST_REQUIRE=1 $(BIN)/python -m pytest -m torture --timeout 1800 $(ARGS)

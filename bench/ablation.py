@@ -13,7 +13,7 @@ NOTE = (
 )
 _SERIES = "everything on, then less (16 connections)"
 _ALL = Features()
-_VARIANTS = {
+FEATURES = {
     "everything on": _ALL,
     "without limits of key and tenant": replace(_ALL, limits=False),
     "without the limit of addresses": replace(_ALL, address_limit=False),
@@ -27,4 +27,4 @@ _VARIANTS = {
 
 def variants(urls: Urls) -> list[Variant]:
     scenarios = (json_scenario(16), BURST)
-    return [Variant(_SERIES, name, routerd(urls=urls, features=features), scenarios) for name, features in _VARIANTS.items()]
+    return [Variant(_SERIES, name, routerd(urls=urls, features=features), scenarios) for name, features in FEATURES.items()]

@@ -12,14 +12,15 @@ from bench.scenarios import Scenario, is_for_direct
 
 @dataclass(slots=True)
 class Results:
-    """Everything one run measured. `stream_kb` is memory per open stream by gateway; `failures` say what has no figure."""
+    """Everything one run measured. `stream_kb` is memory per open stream by gateway; `failures` are gateways with what has
+    no figure of them."""
 
     gateways: Sequence[str]
     scenarios: Sequence[Scenario]
     samples: list[Sample] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
     stream_kb: dict[str, float] = field(default_factory=dict)
-    failures: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
 
     def of(self, gateway: str, scenario: str) -> list[Sample]:
         return [sample for sample in self.samples if (sample.gateway, sample.scenario) == (gateway, scenario)]
@@ -31,7 +32,7 @@ async def compare(
     """Medians need `rounds` samples of each; `streams` are held open once for each gateway, 0 leaves that out."""
     results = Results([gateway.name for gateway in gateways], scenarios)
     for number in range(rounds):
-        turns = [direct(), *gateways]
+        turns = [direct(), *(gateway for gateway in gateways if number == 0 or not gateway.once)]
         for gateway in turns if number % 2 == 0 else reversed(turns):
             await _take_turn(rig, gateway, results)
     if streams:
@@ -70,4 +71,5 @@ async def _take_turn(rig: Rig, gateway: Gateway, results: Results) -> None:
 
 def _note(results: Results, gateway: Gateway, failure: Exception) -> None:
     say(f"{gateway.name}: {failure}")
-    results.failures.append(f"{gateway.name}: {str(failure).splitlines()[0]}")
+    first_line = str(failure).partition("\n")[0].removesuffix("; the first:")
+    results.failures.append((gateway.name, first_line))

@@ -18,7 +18,7 @@ class Gateway:
     """With `ready_path` empty an open port is enough. Without a `command` the load goes to the provider itself.
 
     `metrics_path` is where it shows the histogram of its event loop's lag, "" if nowhere. In `headers` `{upstream}` stands
-    for the provider's port.
+    for the provider's port. `once` is measured in the first round only: so far behind that one is enough.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Gateway:
     headers: tuple[str, ...] = ()
     start_limit_s: float = 30.0
     is_quiet: bool = False
+    once: bool = False
 
 
 def direct() -> Gateway:

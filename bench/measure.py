@@ -4,8 +4,8 @@ import asyncio
 import os
 import resource
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -19,8 +19,8 @@ from bench.processes import Cores, Process, fetch, free_port
 from bench.scenarios import Part, Scenario, stream_part
 
 WARM_UP_S = 0.5
-FIRST_ANSWERS_LIMIT_S = 60.0
-WINDOW_LIMIT_S = 60.0
+FIRST_ANSWERS_LIMIT_S = 30.0
+WINDOW_LIMIT_S = 20.0
 # Long enough for the slow provider to send each stream a few events.
 HOLD_STREAMS_S = 3.0
 # Each open stream is a descriptor or two in every process.
@@ -80,10 +80,7 @@ class Rig:
     async def standing(cls, seconds: float) -> AsyncIterator["Rig"]:
         """The provider runs until the block is left; this process keeps to the core of the load."""
         cores = Cores.of_this_machine()
-        os.sched_setaffinity(0, {cores.load})
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(_DESCRIPTORS, hard) if hard >= 0 else _DESCRIPTORS, hard))
-        with TemporaryDirectory(prefix="routerd-bench-") as folder:
+        with TemporaryDirectory(prefix="routerd-bench-") as folder, _pinned(cores.load), _many_descriptors():
             port, started = free_port(), perf_counter()
             command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
             upstream = Process.start(command, core=cores.load, folder=Path(folder), name="upstream")
@@ -128,7 +125,7 @@ class Rig:
         gateway, parts = running.gateway, self._calls(running.gateway, scenario.parts)
         callers = sum(connections for _, connections in parts)
         async with Load(running.port, parts) as load:
-            await _warm_up(load)
+            await _warm_up(load, scenario.title)
             warm, lag_before = load.tally, await _lag(running, scenario)
             load.tally = Tally()
             cpu, began = _cpu_s(running), perf_counter()
@@ -163,28 +160,50 @@ class Rig:
         async with self.running(gateway) as running:
             assert running.process is not None
             async with Load(running.port, self._calls(gateway, (stream_part("", 16),))) as load:
-                await _warm_up(load)
+                await _warm_up(load, "before the slow streams")
             before = running.process.rss_bytes()
             async with Load(running.port, self._calls(gateway, (stream_part("-slow", streams),))) as load:
                 try:
                     async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
                         await load.all_started()
                 except TimeoutError:
-                    raise LoadFailure(f"{gateway.name}: {streams} streams did not all start") from None
+                    raise LoadFailure(f"{streams} streams did not all start") from None
                 await asyncio.sleep(HOLD_STREAMS_S)
                 if load.tally.failed:
                     raise _failure(running, f"{streams} slow streams", load.tally)
                 return (running.process.rss_bytes() - before) / streams / 1024
 
 
-async def _warm_up(load: Load) -> None:
+@contextmanager
+def _pinned(core: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _many_descriptors() -> Iterator[None]:
+    """As many as are needed, as far as this user may have them; children inherit it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def _warm_up(load: Load, what: str) -> None:
     """Until everybody has an answer, and `WARM_UP_S` at least. Raises LoadFailure."""
     await asyncio.sleep(WARM_UP_S)
     try:
         async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
             await load.all_finished_once()
     except TimeoutError:
-        raise LoadFailure(f"not everybody had an answer after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
+        raise LoadFailure(f"{what}: not everybody had an answer after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
 
 
 async def _until_answered(load: Load, count: int) -> None:
@@ -196,10 +215,7 @@ async def _until_answered(load: Load, count: int) -> None:
 
 def _failure(running: Running, what: str, tally: Tally) -> LoadFailure:
     first = tally.first_failure.decode(errors="replace")
-    return LoadFailure(
-        f"{running.gateway.name}, {what}: {tally.failed} failed, {tally.finished} good; the first:\n{first}\n"
-        f"{running.log_tail()}"
-    )
+    return LoadFailure(f"{what}: {tally.failed} failed, {tally.finished} good; the first:\n{first}\n{running.log_tail()}")
 
 
 def _cpu_s(running: Running) -> float:

@@ -14,9 +14,19 @@ from bench.routerd import MODELS
 LITELLM = "1.108.0"
 PORTKEY = "1.15.2"
 UV = "0.13.8"
+# The last of its libraries with which its streams work; later ones make the headers of an answer immutable.
+PORTKEY_LIBRARIES = ("@hono/node-server@1.13.8", "@hono/node-ws@1.2.0", "hono@4.9.7")
 INSTALL_LIMIT_S = 900
 # LiteLLM asks for the CA certificates of the day it was released; nothing here speaks TLS, so any will do.
 _OVERRIDES = "certifi\n"
+# It has no setting for the address it listens on, which would be every one.
+_ON_LOOPBACK = """\
+const { Server } = require("node:net");
+const listen = Server.prototype.listen;
+Server.prototype.listen = function (port, ...rest) {
+  return listen.call(this, { port, host: "127.0.0.1" }, ...rest.filter((one) => typeof one === "function"));
+};
+"""
 
 
 class InstallFailure(Exception):
@@ -62,7 +72,7 @@ def _litellm(peers: Path) -> Gateway:
         served = ["--config", "litellm.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
         return [*settings, str(program), *served]
 
-    return Gateway("litellm", command, ready_path="/health/liveliness", start_limit_s=120.0)
+    return Gateway("litellm", command, ready_path="/health/liveliness", start_limit_s=120.0, once=True)
 
 
 def litellm_configuration(upstream: int) -> str:
@@ -92,14 +102,15 @@ def _portkey(peers: Path) -> Gateway:
         say(f"installing Portkey {PORTKEY} into {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
-        _install([npm, "install", *options, f"@portkey-ai/gateway@{PORTKEY}"])
+        _install([npm, "install", *options, f"@portkey-ai/gateway@{PORTKEY}", *PORTKEY_LIBRARIES])
         (folder / "installed").touch()
 
-    async def command(port: int, _upstream: int, _scratch: Path) -> list[str]:
-        return [node, str(script), f"--port={port}", "--headless"]
+    async def command(port: int, _upstream: int, scratch: Path) -> list[str]:
+        (scratch / "loopback.cjs").write_text(_ON_LOOPBACK)
+        return [node, "--require", "./loopback.cjs", str(script), f"--port={port}", "--headless"]
 
     headers = ("x-portkey-provider: openai", "x-portkey-custom-host: http://127.0.0.1:{upstream}/v1")
-    return Gateway("portkey", command, headers=headers)
+    return Gateway("portkey", command, headers=headers, once=True)
 
 
 def _install(command: list[str]) -> None:

@@ -103,7 +103,7 @@ def table(results: Results, *, candidate: str, yardstick: str) -> str:
     notes = [f"~  within {NOISE:.0%} of 1: noise, no difference"]
     if any(row.idle for row in rows):
         notes.append("*  its core was not full: the load, the pace or another program was the limit")
-    notes += [f"-  {failure}" for failure in results.failures]
+    notes += [f"-  {gateway}: {failure}" for gateway, failure in results.failures]
     return "\n".join([*lines, "", *notes])
 
 

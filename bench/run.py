@@ -101,7 +101,7 @@ def _told(options: Options, results: Results) -> tuple[str, bool]:
     if options.json:
         content = document(results, facts(), candidate=candidate, yardstick=yardstick)
         options.json.write_text(json.dumps(content, indent=2) + "\n")
-    is_whole = not any(failure.startswith((f"{yardstick}:", f"{candidate}:")) for failure in results.failures)
+    is_whole = not any(gateway in {yardstick, candidate} for gateway, _ in results.failures)
     return table(results, candidate=candidate, yardstick=yardstick), is_whole
 
 

@@ -33,12 +33,16 @@ def _keys(series: str, urls: Urls, count: int, *, in_use: int) -> Variant:
 def _aliases(urls: Urls, count: int) -> Variant:
     gateway = routerd(urls=urls, catalog=Catalog(aliases=count))
     part = Part(CONNECTIONS, tuple(map(alias_name, range(count))))
-    return Variant("aliases, all in use in turn", f"{count:,} aliases", gateway, (_scenario(part),))
+    return Variant("aliases, all in use in turn", _count(count, "alias", "aliases"), gateway, (_scenario(part),))
 
 
 def _targets(urls: Urls, count: int) -> Variant:
     gateway = routerd(urls=urls, catalog=Catalog(targets=count))
-    return Variant("targets of one alias", f"{count:,} targets", gateway, (_scenario(Part(CONNECTIONS)),))
+    return Variant("targets of one alias", _count(count, "target", "targets"), gateway, (_scenario(Part(CONNECTIONS)),))
+
+
+def _count(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _scenario(part: Part) -> Scenario:

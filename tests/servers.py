@@ -33,6 +33,7 @@ _WATCHDOG = """
 trap '' INT HUP
 read -r _
 for pid in $(cat "$1"/watched 2>/dev/null); do kill -KILL "$pid" 2>/dev/null; done
+for name in "$1"/*; do mountpoint -q "$name" && umount -l "$name"; done
 rm -rf "$1"
 """
 

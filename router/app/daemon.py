@@ -136,16 +136,23 @@ class App:
         self._reloader = reloader
         reloader.attach(swap=self.swap, rejected=self.reject)
         self._listener: Listener | None = None
-        generation = self._generation(snapshot)
-        world = World(clock, ids, limits.limiter, money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later)
         self._seals = BootstrapSeals(
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
         )
-        authenticator = Authenticator(
-            Keys(database), clock, self._seals.digest, derive(secret, Purpose.KEY_CACHE), reach=money.reach
-        )
-        self.serving = Serving(
-            current=generation,
+        self.serving = self._serving(snapshot)
+        forget = self.serving.authenticator.forget
+        self._notices = notices_of(database, instruments, changed=forget, wanted=money.wanted)
+        self._in_force(snapshot)
+
+    def _serving(self, snapshot: Snapshot) -> Serving:
+        """What handlers share. Everything it is made of stands already."""
+        clock, ids, observer = self._clock, self._ids, self._instruments.observer
+        money, limits, metrics, place = self._money, self._limits, self._instruments.metrics, self._place
+        world = World(clock, ids, limits.limiter, money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later)
+        cache_key = derive(self._secret, Purpose.KEY_CACHE)
+        authenticator = Authenticator(Keys(self._database), clock, self._seals.digest, cache_key, reach=money.reach)
+        return Serving(
+            current=self._generation(snapshot),
             gateway=Gateway(world, self._health, money.treasury, status_of),
             authenticator=authenticator,
             addresses=self._addresses,
@@ -153,12 +160,10 @@ class App:
             ids=ids,
             tasks=self._tasks,
             observer=observer,
-            idempotency=idempotency_of(database, money.instance, clock, secret),
-            render_metrics=lambda: place.metrics(instruments.metrics.render),
-            pingers=(database, *limits.pingers),
+            idempotency=idempotency_of(self._database, money.instance, clock, self._secret),
+            render_metrics=lambda: place.metrics(metrics.render),
+            pingers=(self._database, *limits.pingers),
         )
-        self._notices = notices_of(database, instruments, changed=authenticator.forget, wanted=money.wanted)
-        self._in_force(snapshot)
 
     # -- a new file -------------------------------------------------------------------------------------------
 

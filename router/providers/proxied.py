@@ -19,7 +19,7 @@ from yarl import URL
 from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamAnswer, UpstreamCall
 from router.providers.http1.failures import KindTable, detail, nearest
 from router.providers.http1.parser import MAX_HEADERS, MAX_LINE_BYTES
-from router.providers.http1.request import check_headers, origin_of
+from router.providers.http1.request import origin_of, request_head
 from router.providers.http1.tls_trust import TrustStore
 
 KEEP_ALIVE_S = 15.0
@@ -71,7 +71,7 @@ class ProxiedTransport:
         if not call.trusted_host:
             raise TransportFailure(FailureKind.CONNECT, _UNCHECKED)
         try:
-            check_headers(call.headers)
+            request_head("", call.method, call.headers, 0)  # for its checks alone
             url = _checked(call.url)
         except ValueError as error:
             raise TransportFailure(FailureKind.PROTOCOL, f"not sent: {error}") from None

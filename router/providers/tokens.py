@@ -70,7 +70,7 @@ class Tokenizers:
         try:
             tiktoken = self._library()
         except ImportError:
-            return self._give_up("tiktoken is not installed; pip install 'routerd[tokens]'")
+            return self._give_up("tiktoken is not installed (the extra routerd[tokens])")
         try:
             pattern, ranks = self._read(tokenizer)
             encoding = tiktoken.Encoding(tokenizer, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})

@@ -113,11 +113,9 @@ class Metrics(Collector):
             case LedgerStalled(waiting=waiting):
                 self._ledger_waiting = waiting
                 self._ledger_failures += 1
-            case LimiterDegraded():
-                self._limiter_degraded = 1
-                self._limiter_degradations += 1
-            case LimiterRestored():
-                self._limiter_degraded = 0
+            case LimiterDegraded() | LimiterRestored():
+                self._limiter_degraded = int(isinstance(observation, LimiterDegraded))
+                self._limiter_degradations += self._limiter_degraded
             case Failure():
                 self._failures += 1
             case Notice():

@@ -1,6 +1,7 @@
 """The harness counts right: a figure is worth what its counting is worth."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.load import Call, Load, Tally
-from bench.measure import Footprint, Sample
 from bench.processes import Cores, Process, StartFailure, free_port
-from bench.report import Results, rows_of, table
-from bench.upstream import DONE, EVENTS, JSON_ANSWER, STREAM, Provider, content_length
+from bench.upstream import DONE, EVENTS, JSON_ANSWER, LONG_BURST, LONG_EVENTS, PACE_S, STREAM, Provider, content_length
 
 KEY = "sk-a.secret"
 
@@ -44,9 +43,18 @@ async def until_finished(load: Load, count: int) -> Tally:
     return load.tally
 
 
-def test_a_call_has_exactly_the_size_asked_for() -> None:
-    head, _, body = Call.chat("gpt-4o-mini", KEY, stream=True).wire.partition(b"\r\n\r\n")
-    assert len(body) == content_length(head) == 1024
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("body_bytes", [1024, 2**20])
+def test_a_call_has_exactly_the_size_asked_for(image: bool, body_bytes: int) -> None:
+    call = Call.chat(["gpt-4o-mini", "alias-1"], [KEY], stream=True, body_bytes=body_bytes, image=image)
+    assert [len(body) for body in call.bodies] == [body_bytes] * 2 == [content_length(call.heads[0])] * 2
+    assert [json.loads(body)["model"] for body in call.bodies] == ["gpt-4o-mini", "alias-1"]
+
+
+def test_a_call_carries_each_key_and_the_extra_headers() -> None:
+    call = Call.chat(["gpt-4o-mini"], ["sk-a.x", "sk-b.y"], headers=["x-one: 1"])
+    assert [b"Bearer sk-%b" % part in head for part, head in zip((b"a.x", b"b.y"), call.heads, strict=True)] == [True] * 2
+    assert all(b"\r\nx-one: 1\r\n" in head for head in call.heads)
 
 
 def test_the_provider_answers_about_600_bytes_and_a_stream_of_20_events() -> None:
@@ -55,19 +63,51 @@ def test_the_provider_answers_about_600_bytes_and_a_stream_of_20_events() -> Non
     assert len(STREAM) == EVENTS == 20
     assert b'"finish_reason":"stop"' in STREAM[-1]
     assert b"[DONE]" in DONE
+    assert LONG_BURST.count(b"\ndata: ") == LONG_EVENTS == 500
 
 
-@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-paced"])
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-paced", "gpt-4o-mini-long", "gpt-4o-mini-first"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_good_answers_are_counted(model: str, stream: bool) -> None:
-    async with listening(Provider) as port, Load(port, Call.chat(model, KEY, stream=stream), 4) as load:
+    async with listening(Provider) as port, Load(port, [(Call.chat([model], [KEY], stream=stream), 4)]) as load:
         tally = await until_finished(load, 8)
     assert (tally.failed, tally.first_failure) == (0, b"")
     assert all(latency > 0 for latency in tally.latencies_ms)
+    assert len(tally.first_bytes_ms) == (tally.finished if stream else 0)
+
+
+async def test_the_first_byte_of_a_stream_comes_before_its_last() -> None:
+    call = Call.chat(["gpt-4o-mini-first"], [KEY], stream=True)
+    async with listening(Provider) as port, Load(port, [(call, 1)]) as load:
+        tally = await until_finished(load, 4)
+    pairs = list(zip(tally.first_bytes_ms, tally.latencies_ms, strict=True))
+    assert all(0 < first < last - PACE_S * 500 for first, last in pairs)
+
+
+async def test_megabytes_and_small_requests_are_answered_side_by_side() -> None:
+    small, large = Call.chat(["gpt-4o-mini"], [KEY]), Call.chat(["gpt-4o-mini"], [KEY], body_bytes=2**20, image=True)
+    async with listening(Provider) as port, Load(port, [(small, 2), (large, 2)]) as load:
+        async with asyncio.timeout(10):
+            await load.all_finished_once()
+        assert (load.tally.failed, load.tally.first_failure) == (0, b"")
+
+
+async def test_keys_and_models_are_taken_in_turn_by_all_connections_together() -> None:
+    seen: list[bytes] = []
+
+    class Listener(Provider):
+        def data_received(self, data: bytes) -> None:
+            seen.append(data)
+            super().data_received(data)
+
+    keys = [f"sk-{number}.secret" for number in range(6)]
+    async with listening(Listener) as port, Load(port, [(Call.chat(["gpt-4o-mini"], keys), 3)]) as load:
+        await until_finished(load, 6)
+    assert all(sum(key.encode() in data for data in seen) >= 1 for key in keys)
 
 
 async def test_a_refusal_is_a_failure_and_ends_the_connection() -> None:
-    async with listening(Refuser) as port, Load(port, Call.chat("gpt-4o-mini", KEY), 3) as load:
+    async with listening(Refuser) as port, Load(port, [(Call.chat(["gpt-4o-mini"], [KEY]), 3)]) as load:
         await load.all_started()
         await asyncio.sleep(0.02)
         tally = load.tally
@@ -83,20 +123,3 @@ async def test_a_program_that_ends_is_a_start_failure_that_shows_its_log(tmp_pat
     with pytest.raises(StartFailure, match="no config"):
         await process.ready(free_port(), "/readyz", 1e12)
     await process.stop()
-
-
-def test_the_ratio_is_of_medians_and_compares_like_with_like() -> None:
-    samples = [sample("bare", "json", cpu) for cpu in (100, 110, 900)] + [
-        sample("routerd", "json", cpu) for cpu in (130, 132, 90)
-    ]
-    footprints = [Footprint("bare", 0.2, 40.0), Footprint("routerd", 1.0, 60.0)]
-    results = Results("bare", "routerd", samples, footprints, {"bare": 25.0, "routerd": 50.0})
-    ratios = {row.quantity: round(row.ratio, 3) for row in rows_of(results)}
-    assert ratios["json: CPU us per request"] == round(130 / 110, 3)
-    assert ratios["start-up to ready, s"] == 5.0
-    assert ratios["memory per open stream, KB"] == 2.0
-    assert len(table(results).splitlines()) == len(ratios) + 1
-
-
-def sample(gateway: str, scenario: str, cpu_us: float) -> Sample:
-    return Sample(gateway, scenario, requests_per_s=1.0, cpu_us=cpu_us, core_busy=1.0, p50_ms=1.0, p99_ms=1.0)

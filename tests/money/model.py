@@ -16,17 +16,24 @@ UNRECORDED_S = 0.1
 Row = Mapping[str, Any]
 
 
+Counted = tuple[Budget, Period]
+
+
 class Lifetime(Protocol):
     died_at: float | None
 
 
 @dataclass(slots=True)
 class Case:
-    """One request: what was asked under which budgets, and how it went for the caller. Times are the loop's."""
+    """One request: what was asked under which budgets, and how it went for the caller. Times are the loop's.
+
+    An attempt counts against `budgets`, and against the one of the alias it was made for.
+    """
 
     id: str
     request: ModelRequest
-    budgets: Sequence[tuple[Budget, Period]]
+    budgets: Sequence[Counted]
+    of_alias: Mapping[str, Counted]
     prices: Mapping[str, Price]
     process: "Lifetime"
     sent: list[Sent] = field(default_factory=list)
@@ -40,9 +47,12 @@ class Case:
         died_at = self.process.died_at
         return died_at is not None and (self.ended_at is None or died_at - self.ended_at < UNRECORDED_S)
 
-    @property
-    def is_hard(self) -> bool:
-        return any(budget.terms.mode is BudgetMode.HARD for budget, _ in self.budgets)
+    def counted(self, row: Row) -> Sequence[Counted]:
+        mine = self.of_alias.get(row["alias"])
+        return self.budgets if mine is None else [*self.budgets, mine]
+
+    def is_hard(self, row: Row) -> bool:
+        return any(budget.terms.mode is BudgetMode.HARD for budget, _ in self.counted(row))
 
     @property
     def estimate(self) -> int:
@@ -81,9 +91,9 @@ def breaches_of(case: Case, rows: Sequence[Row]) -> list[str]:
         if not low <= row["cost_nano"] <= high:
             kind = sent.kind if sent else "never sent"
             wrong.append(f"attempt {number} ({kind}, {row['outcome']}) cost {row['cost_nano']}, not {low} to {high}")
-        if case.is_hard and sent is not None and row["held_nano"] > bound_of(case, case.prices[sent.host]):
+        if case.is_hard(row) and sent is not None and row["held_nano"] > bound_of(case, case.prices[sent.host]):
             wrong.append(f"attempt {number} held {row['held_nano']}, more than it can cost")
-        if case.is_hard and row["cost_nano"] > row["held_nano"] and (sent is None or sent.kind != "overrun"):
+        if case.is_hard(row) and row["cost_nano"] > row["held_nano"] and (sent is None or sent.kind != "overrun"):
             wrong.append(f"attempt {number} cost {row['cost_nano']}, above the {row['held_nano']} that were held")
     return wrong
 
@@ -93,7 +103,7 @@ def cost_range(case: Case, sent: Sent | None, row: Row) -> tuple[int, int]:
     if row["outcome"] == "recovered":
         if not case.was_killed:
             return 1, 0
-        if not case.is_hard:
+        if not case.is_hard(row):
             return 1, 10**12
         return (0 if case.request.stream else row["held_nano"]), row["held_nano"]
     if sent is None:
@@ -116,6 +126,7 @@ def posted_by(cases: Mapping[str, Case], attempts: Mapping[str, Sequence[Row]]) 
     """What each budget's row must have: the cost of every attempt of every request that counts against it."""
     posted: Counter[tuple[str, str]] = Counter()
     for name, rows in attempts.items():
-        for budget, period in cases[name].budgets:
-            posted[budget.id, period.key] += sum(row["cost_nano"] for row in rows)
+        for row in rows:
+            for budget, period in cases[name].counted(row):
+                posted[budget.id, period.key] += row["cost_nano"]
     return posted

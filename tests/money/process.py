@@ -30,11 +30,18 @@ FOREVER = 10**9
 
 
 class VirtualClock:
-    """The loop's time as every clock a process has; `epoch_us` is when the loop's time was 0."""
+    """The loop's time as every clock a process has; `epoch_us` is when the loop's time was 0.
 
-    def __init__(self, loop: VirtualLoop, epoch_us: int) -> None:
-        self.monotonic = self.boottime = loop.time
+    `sleepy` is how much faster the clock runs that counts the machine's sleep, and so how soon leases are over.
+    """
+
+    def __init__(self, loop: VirtualLoop, epoch_us: int, sleepy: int) -> None:
+        self.monotonic = loop.time
         self._epoch_us = epoch_us
+        self._sleepy = sleepy
+
+    def boottime(self) -> float:
+        return self.monotonic() * self._sleepy
 
     def now_us(self) -> int:
         return self._epoch_us + int(self.monotonic() * 1e6)

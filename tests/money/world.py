@@ -13,7 +13,7 @@ from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
 from router.domain.errors import BudgetExceeded, GatewayError
 from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
 from router.domain.requests import Kind
-from router.domain.routes import Alias, Target
+from router.domain.routes import Alias, FallbackReason, Target
 from router.domain.usage import NanoUSD, Price
 from router.gateway.settle import Caller
 from router.storage.audit import AuditReport, audit
@@ -59,7 +59,7 @@ class Run:
         self.weather = Weather()
         # Some runs cross midnight while requests are under way.
         before_s = chance.choice((3_600, 3_600, 4)) + 1000
-        self.clock = VirtualClock(self.loop, MIDNIGHT_US - before_s * 1_000_000)
+        self.clock = VirtualClock(self.loop, MIDNIGHT_US - before_s * 1_000_000, chance.choice((1, 1, 600)))
         self.providers = Providers(self.loop, is_honest=chance.random() < 0.5)
         self.is_synced = chance.random() < 0.3
         self.deadliness = chance.choice((0.0, 0.05, 0.15, 0.4))
@@ -70,20 +70,27 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.leased: dict[tuple[str, str], int] = {}
         self.hard, self.soft = self._budgets()
-        alias_budget = Budget(BudgetScope.MODEL, "m", NanoUSD(chance.randint(1, 15) * TYPICAL), _terms(chance))
+        self.alias_budgets = {
+            name: Budget(BudgetScope.MODEL, name, NanoUSD(chance.randint(1, 15) * TYPICAL), _terms(chance)) for name in "mb"
+        }
+        self.aliases = self._aliases()
+        every = (*self.hard, *self.soft, *self.alias_budgets.values())
+        self.limits = {budget.id: budget.limit for budget in every}
+        self.hard_ids = {budget.id for budget in every if budget.terms.mode is BudgetMode.HARD}
+
+    def _aliases(self) -> list[Alias]:
+        """`m` may hand over to `b` when its budget is used up."""
         targets = tuple(Target(f"{name}/m", name, "m", price=price) for name, price in PRICES.items())
-        self.aliases = [
-            Alias("a", Kind.CHAT, targets, max_output_tokens=20),
-            Alias("m", Kind.CHAT, targets, max_output_tokens=20, budget=alias_budget),
-        ]
-        self.limits = {budget.id: budget.limit for budget in (*self.hard, *self.soft, alias_budget)}
-        self.hard_ids = {b.id for b in (*self.hard, alias_budget)}
-        self.alias_budget = alias_budget
+        plain = Alias("a", Kind.CHAT, targets, max_output_tokens=20)
+        after = {FallbackReason.BUDGET: ("b",)} if self.chance.random() < 0.5 else {}
+        m, b = (replace(plain, name=name, budget=budget) for name, budget in self.alias_budgets.items())
+        return [plain, replace(m, fallbacks=after), b]
 
     def _budgets(self) -> tuple[list[Budget], list[Budget]]:
         chance = self.chance
         hard = [
             Budget(BudgetScope.TENANT, "t1", NanoUSD(chance.randint(1, 25) * TYPICAL), _terms(chance)),
+            Budget(BudgetScope.MEMBER, "u1", NanoUSD(chance.randint(2, 30) * TYPICAL), _terms(chance)),
             Budget(BudgetScope.KEY, "k1", NanoUSD(chance.randint(0, 15) * TYPICAL + 7), _terms(chance)),
         ]
         soft = [Budget(BudgetScope.TENANT, "t2", NanoUSD(5 * TYPICAL), BudgetTerms(BudgetMode.SOFT))]
@@ -187,8 +194,8 @@ class Run:
         mine = chance.choice((self.hard, self.hard, self.hard[:1], self.hard[1:], self.soft, ()))
         who = principal(budgets=tuple(mine))
         now = self.clock.now_us()
-        every = [*mine, self.alias_budget] if model == "m" else mine
-        case = self.cases[name] = Case(name, request, [(b, b.period_at(now)) for b in every], PRICES, process)
+        of_alias = {alias: (b, b.period_at(now)) for alias, b in self.alias_budgets.items()}
+        case = self.cases[name] = Case(name, request, [(b, b.period_at(now)) for b in mine], of_alias, PRICES, process)
         case.sent = self.providers.sent.setdefault(name, [])
         if chance.random() < 0.05:
             process.limiter.refusal = Refusal(LimitScope.KEY, "k1", Resource.REQUESTS, 1, 100, UNLIMITED)
@@ -281,7 +288,7 @@ class Run:
 
     async def _use_up(self, last: Process) -> None:
         """What is not spent can be held to the last nano, and no more."""
-        for budget in (*self.hard, self.alias_budget):
+        for budget in (*self.hard, *self.alias_budgets.values()):
             period = budget.period_at(self.clock.now_us())
             standing = await last.money._rows.standing(budget, period)
             if standing.leased:
@@ -289,9 +296,9 @@ class Run:
             left = budget.limit - standing.posted
             if left < 0:
                 continue
-            hold = await last.money.purses.hold([(budget, period)], NanoUSD(left))
+            hold = await last.money.purses.hold([last.money.purses.purse(budget, period)], NanoUSD(left))
             with suppress(BudgetExceeded):
-                await last.money.purses.hold([(budget, period)], NanoUSD(1))
+                await last.money.purses.hold([last.money.purses.purse(budget, period)], NanoUSD(1))
                 self.wrong.append(f"{budget.id} gave more than its limit")
             hold.settle(NanoUSD(0))
 
@@ -311,14 +318,16 @@ class Run:
             self.wrong.append(f"posted {found}, but the ledger's attempts cost {expected}")
         self.wrong += [f"{row['leased_nano']} of {row['budget']} is still leased" for row in rows if row["leased_nano"]]
         self._check_limits(rows, attempts)
+        self.counts["handed over"] += sum(row["alias"] == "b" for mine in attempts.values() for row in mine)
         self.counts["attempts"] += sum(map(len, attempts.values()))
         self.counts["recovered"] += sum(row["outcome"] == "recovered" for mine in attempts.values() for row in mine)
 
     def _check_limits(self, rows: Sequence[Row], attempts: dict[str, list[Row]]) -> None:
         over: Counter[str] = Counter()
         for name, mine in attempts.items():
-            for budget, _ in self.cases[name].budgets:
-                over[budget.id] += sum(max(0, row["cost_nano"] - row["held_nano"]) for row in mine)
+            for row in mine:
+                for budget, _ in self.cases[name].counted(row):
+                    over[budget.id] += max(0, row["cost_nano"] - row["held_nano"])
         for row in rows:
             spent = sum(r["posted_nano"] for r in rows if _counts_with(r, row))
             if row["budget"] in self.hard_ids and spent > self.limits[row["budget"]] + over[row["budget"]]:

@@ -114,7 +114,7 @@ async def test_of_two_the_living_one_adopts_the_journal_of_the_killed_one(folder
                 asyncio.create_task(other.run(4, mixed("m"), prefix="living")),
             ]
             await asyncio.sleep(1.0)
-            await _is_told_what_to_add(living)
+            await _is_told_what_to_add(dying)
             dying.kill()
             load.is_over = True
             killed_at = time.monotonic()

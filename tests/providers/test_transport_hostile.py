@@ -14,6 +14,7 @@ from tests.providers.hostile_wire import CHUNKED, ODD, OK, REFUSED
 
 GOOD = OK + b"Content-Length: 4\r\n\r\ngood"
 SHORT = Timeouts(connect=1.0, first_byte=0.15, idle=0.15)
+PATIENT = Timeouts(connect=1.0, first_byte=3.0, idle=3.0)
 
 AIOHTTP_READS = {
     "gzip, chunked",
@@ -45,11 +46,11 @@ AIOHTTP_REFUSES = {
 
 
 async def outcome(
-    transport: Transport, url: str, *, stream: bool = True, total_s: float = 5.0
+    transport: Transport, url: str, *, timeouts: Timeouts = PATIENT, total_s: float = 5.0
 ) -> tuple[bytes, FailureKind | None]:
     body = b""
     try:
-        answer = await transport.send(UpstreamCall("POST", url, {}, b"{}", stream, SHORT, total_s))
+        answer = await transport.send(UpstreamCall("POST", url, {}, b"{}", True, timeouts, total_s))
         try:
             async for piece in answer.chunks():
                 body += piece
@@ -63,7 +64,7 @@ async def outcome(
 @pytest.mark.parametrize("name", REFUSED)
 async def test_an_answer_that_breaks_the_rules_is_a_protocol_failure(transport: Transport, name: str) -> None:
     async with upstream(says(REFUSED[name], then_closes=name in AIOHTTP_READS)) as peer:
-        _, kind = await asyncio.wait_for(outcome(transport, peer.url), 2)
+        _, kind = await asyncio.wait_for(outcome(transport, peer.url), 5)
         if not (isinstance(transport, ProxiedTransport) and name in AIOHTTP_READS):
             assert kind is FailureKind.PROTOCOL
         await asyncio.wait_for(peer.left.wait(), 1)
@@ -86,9 +87,9 @@ async def test_an_odd_answer_has_its_outcome_and_what_is_unaccounted_for_ends_it
     async with upstream(script) as peer:
         is_strict = isinstance(transport, ProxiedTransport) and name in AIOHTTP_REFUSES
         expected = (b"", FailureKind.PROTOCOL) if is_strict else (odd.body, odd.kind)
-        assert await asyncio.wait_for(outcome(transport, peer.url), 2) == expected
+        assert await asyncio.wait_for(outcome(transport, peer.url), 5) == expected
         # Whatever was said before, the next answer is the next answer.
-        assert await asyncio.wait_for(outcome(transport, peer.url), 2) == (b"good", None)
+        assert await asyncio.wait_for(outcome(transport, peer.url), 5) == (b"good", None)
         assert peer.connections == (1 if odd.stays else 2)
         assert len(peer.requests) == 2
 
@@ -137,6 +138,6 @@ async def test_what_never_ends_is_ended_by_the_timer_it_is_for(
     transport: Transport, script: Script, kinds: set[FailureKind]
 ) -> None:
     async with upstream(script) as peer:
-        _, kind = await asyncio.wait_for(outcome(transport, peer.url, total_s=0.4), 2)
+        _, kind = await asyncio.wait_for(outcome(transport, peer.url, timeouts=SHORT, total_s=0.4), 2)
         assert kind in kinds
         await asyncio.wait_for(peer.left.wait(), 1)

@@ -116,7 +116,7 @@ def test_the_locks_hold_what_pyproject_requires() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     own = PYPROJECT["project"]["name"]
     base = PYPROJECT["project"]["dependencies"]
-    dev = base + [r for r in extras["test"] + extras["dev"] if not r.startswith(f"{own}[")]
+    dev = base + [r for r in extras["tokens"] + extras["test"] + extras["dev"] if not r.startswith(f"{own}[")]
     required = {
         "requirements.lock": base,
         "requirements-dev.lock": dev,

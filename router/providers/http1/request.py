@@ -16,7 +16,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OUTSIDE_TARGET = re.compile(r"[^!-~]")
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _MAX_KNOWN_NAMES = 1024
-_CHUNKED = "Transfer-Encoding: chunked\r\n"
 _CRLF = "\r\n"
 _END = "\r\n\r\n"
 
@@ -68,20 +67,22 @@ def opening(method: str, origin: Origin, target: str) -> str:
 
 def request_head(first: str, method: str, headers: Mapping[str, str], length: int | None) -> bytes:
     """The head whose opening is `first`; `length` None for chunks. Raises ValueError naming the header, never its value."""
-    framing = _CHUNKED if length is None else "" if not length and method in _BODILESS else f"Content-Length: {length}\r\n"
-    check_headers(headers)
-    lines = "\r\n".join(map(": ".join, headers.items()))
-    # Bytes that a caller's header had and that are no text leave as they came.
-    return f"{first}{framing}{lines}{_END if lines else _CRLF}".encode("utf-8", "surrogateescape")
-
-
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Raises ValueError for a header that must not be sent, naming it, never its value."""
     if not _known_names.issuperset(headers):
         _check_names(headers)
     # One look at all values; what it does not like is looked at closely.
     if not "".join(headers.values()).isprintable():
         _check_values(headers)
+    lines = "\r\n".join(map(": ".join, headers.items()))
+    framing = f"Content-Length: {length}\r\n" if length else _framing(method, length)
+    # Bytes that a caller's header had and that are no text leave as they came.
+    return f"{first}{framing}{lines}{_END if lines else _CRLF}".encode("utf-8", "surrogateescape")
+
+
+def _framing(method: str, length: int | None) -> str:
+    """Of a body that has no bytes, or nobody knows how many."""
+    if length is None:
+        return "Transfer-Encoding: chunked\r\n"
+    return "" if method in _BODILESS else "Content-Length: 0\r\n"
 
 
 def _check_names(headers: Mapping[str, str]) -> None:

@@ -1,9 +1,8 @@
 """The sockets to providers, on asyncio protocols and httptools: a request costs one write, one parse and one wake-up.
 
-A request is sent once, with one exception: it went out on a reused connection which then died before any byte of an
-answer, and within `STALE_WITHIN_S`. Its peer had closed it for being idle, so the request is sent once more, on a
-connection that is new or has just finished another answer; but never after a piece of an upload was asked for. No redirects,
-no cookies, no decompression, no proxies.
+A request is sent once, unless it went out on a reused connection which died before any byte of an answer, and within
+`STALE_WITHIN_S`: its peer had closed it for being idle, so it is sent once more, on a connection that is new or has just
+finished another answer; never an upload that was asked for a piece. No redirects, cookies, decompression, proxies.
 """
 
 import asyncio
