@@ -32,6 +32,7 @@ SERVICES = (
             ("omni-moderation-latest", "moderation"),
         ),
     ),
+    Service("ANTHROPIC_API_KEY", "anthropic", "anthropic"),
     Service("GROQ_API_KEY", "groq", "groq"),
     Service("MISTRAL_API_KEY", "mistral", "mistral", models=(("mistral-embed", "embeddings"),)),
     Service("DEEPSEEK_API_KEY", "deepseek", "openai-compatible", "https://api.deepseek.com"),
@@ -43,7 +44,6 @@ SERVICES = (
     Service("HF_TOKEN", "huggingface", "huggingface"),
 )
 _UNSERVED = {
-    "ANTHROPIC_API_KEY": "anthropic",
     "GEMINI_API_KEY": "gemini",
     "GOOGLE_API_KEY": "gemini",
     "COHERE_API_KEY": "cohere",

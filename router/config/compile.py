@@ -121,6 +121,7 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loa
         base_url=config.endpoint if kind.url_key == "endpoint" else config.base_url or kind.base_url,
         credentials=tuple(Credential(f"{name}#{i}", key, weight) for i, (key, weight) in enumerate(keys, start=1)),
         api_version=version,
+        sends_bearer=config.auth == "bearer",
         headers=tuple(config.headers.items()),
         ca_file=_beside(loaded.folder, config.ca_file),
         ca_digest=loaded.ca_digests.get(config.ca_file, ""),

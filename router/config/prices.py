@@ -1,7 +1,7 @@
 """The shipped price table: looked up by type of provider and upstream model. Unknown is None, never 0."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from hashlib import sha256
@@ -68,7 +68,11 @@ def look_up(provider_type: str, model: str) -> Listed | None:
     row = rows.get(name) or rows.get(_DATED.sub("", name))
     if row is None:
         return None
-    return Listed(_price(row), row.context_window)
+    price = _price(row)
+    # The table has no price of what is kept for an hour: at Anthropic it is twice the input, whatever the model.
+    if known.prices == "anthropic" and price.cache_write is not None:
+        price = replace(price, cache_write_1h=2 * price.input)
+    return Listed(price, row.context_window)
 
 
 def _price(row: _Row) -> Price:

@@ -6,7 +6,9 @@ from router.domain.requests import Api
 
 _CHAT, _COMPLETIONS, _RESPONSES = Api.CHAT, Api.COMPLETIONS, Api.RESPONSES
 _EMBEDDINGS, _MODERATIONS = Api.EMBEDDINGS, Api.MODERATIONS
-_EVERY_API = frozenset(Api)
+_ANTHROPIC_APIS = frozenset({Api.MESSAGES, Api.COUNT_TOKENS})
+_OPENAI_APIS = frozenset(Api) - _ANTHROPIC_APIS
+_LOCAL_APIS = frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})
 _COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "locked"})
 _REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file", "proxy"}
 
@@ -15,14 +17,16 @@ _REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file", "p
 class ProviderType:
     """`base_url` is the default, "" where the operator must give one under `url_key`.
 
-    `apis` is what the type can serve at all; `prices` names its part of the price table, "" for none. `is_built` False:
-    the name is known, its dialect is not there yet.
+    `apis` is what the type can serve at all, `unasked` what of it is taken for granted where the file does not list any;
+    `prices` names its part of the price table, "" for none. `is_built` False: the name is known, its dialect is not there
+    yet.
     """
 
     name: str
     base_url: str = ""
     url_key: str = "base_url"
-    apis: frozenset[Api] = _EVERY_API
+    apis: frozenset[Api] = _OPENAI_APIS
+    unasked: frozenset[Api] = frozenset(Api)
     needs_key: bool = False
     keys: frozenset[str] = _REMOTE
     prices: str = ""
@@ -46,7 +50,15 @@ _ROWS = (
         keys=(_REMOTE - {"base_url"}) | {"endpoint", "api_version"},
         prices="openai",
     ),
-    ProviderType("openai-compatible"),
+    ProviderType(
+        "anthropic",
+        "https://api.anthropic.com",
+        apis=_ANTHROPIC_APIS,
+        needs_key=True,
+        keys=(_REMOTE - {"stream_usage"}) | {"auth"},
+        prices="anthropic",
+    ),
+    ProviderType("openai-compatible", apis=frozenset(Api), unasked=_OPENAI_APIS),
     ProviderType("simulated", url_key="", keys=_COMMON | {"simulate"}),
     ProviderType(
         "groq",
@@ -62,8 +74,8 @@ _ROWS = (
         needs_key=True,
         prices="mistral",
     ),
-    ProviderType("ollama", "http://127.0.0.1:11434/v1", apis=frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})),
-    ProviderType("vllm", apis=frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})),
+    ProviderType("ollama", "http://127.0.0.1:11434/v1", apis=_LOCAL_APIS | _ANTHROPIC_APIS, unasked=_LOCAL_APIS),
+    ProviderType("vllm", apis=_LOCAL_APIS | _ANTHROPIC_APIS, unasked=_LOCAL_APIS),
     ProviderType(
         "huggingface",
         "https://router.huggingface.co/v1",
@@ -73,7 +85,6 @@ _ROWS = (
     *(
         ProviderType(name, url_key="", keys=_KEYS_OF_LATER_TYPES, prices=prices, is_built=False)
         for name, prices in (
-            ("anthropic", "anthropic"),
             ("gemini", "gemini"),
             ("vertex", "gemini"),
             ("bedrock", ""),
@@ -89,4 +100,4 @@ def default_apis(kind: ProviderType, api_version: str) -> frozenset[Api]:
     """What a provider serves when its `apis` is absent. Azure's dated versions have no Responses route."""
     if kind.name == "azure-openai" and api_version not in AZURE_V1:
         return kind.apis - {_RESPONSES}
-    return kind.apis
+    return kind.apis & kind.unasked

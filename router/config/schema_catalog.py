@@ -114,6 +114,7 @@ class ProviderConfig(Section):
     base_url: HttpUrl = ""
     endpoint: HttpUrl = ""
     api_version: ApiVersion = ""
+    auth: Literal["", "x-api-key", "bearer"] = ""
     apis: Annotated[tuple[Api, ...], ListOf] | None = None
     headers: Headers = Field(default={}, repr=False)
     ca_file: str = ""
@@ -138,6 +139,7 @@ class PriceConfig(Section):
     second: PricePerMillion | None = None
     character: PricePerMillion | None = None
     search: PricePerMillion | None = None
+    cache_write_1h: PricePerMillion | None = None
 
 
 class TargetConfig(Section):

@@ -262,7 +262,9 @@ class ChatQuery(msgspec.Struct, frozen=True):
     """A whole request. `cap` is the most tokens of one choice. `others` are fields of the origin that have no place here,
     by name: a target that is not of the same family refuses or drops each of them by name.
 
-    `audio` is OpenAI's `{voice, format}` where the answer is to be spoken; `modalities` what it may hold.
+    `audio` is OpenAI's `{voice, format}` where the answer is to be spoken; `modalities` what it may hold. `wants_usage`: the
+    stream is to end with its usage, in dialects that tell it only where asked. `is_legacy`: the caller speaks of OpenAI's old
+    `functions`, and its answer names a `function_call`.
     """
 
     origin: Family
@@ -284,6 +286,8 @@ class ChatQuery(msgspec.Struct, frozen=True):
     store: bool | None = None
     cache_key: str = ""
     cache: CacheMark | None = None
+    wants_usage: bool = False
+    is_legacy: bool = False
     others: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
 
 

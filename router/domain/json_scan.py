@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 Span = tuple[int, int]
 
+OUTLINED_FROM = 64 * 2**10
+_KEPT = 256
+
 # One token that matters to nesting: a whole string, or a bracket, or a comma or colon.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},:]', re.DOTALL)
 _STRING_VALUE = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("[^"\\]*(?:\\.[^"\\]*)*")', re.DOTALL)
@@ -20,6 +23,19 @@ class Member(NamedTuple):
     escaped: bool
     key: Span
     value: Span
+
+
+def outline(body: bytes) -> bytes:
+    """The body without the middle of its long strings, to search for names and for how values begin; a small one as it is.
+
+    What is left out is behind the first 256 bytes of a run without quotes, and holds no colon but in those: no name, and
+    nothing that stands between a name and its value. The outline need not be valid JSON.
+    """
+    if len(body) < OUTLINED_FROM:
+        return body
+    runs = body.split(b'"')
+    # The end of a run may be the backslash that makes the quote behind it a part of the string.
+    return b'"'.join([run if len(run) <= _KEPT or run.find(b":", _KEPT) >= 0 else run[:_KEPT] + run[-8:] for run in runs])
 
 
 def top_level_members(body: bytes) -> Iterator[Member]:
@@ -48,15 +64,17 @@ def top_level_members(body: bytes) -> Iterator[Member]:
             key, value_start = None, None
 
 
-def member_span(body: bytes, name: str, *, is_plain: bool) -> Span | None:
+def member_span(body: bytes, name: str, *, is_plain: bool, is_unique: bool = False) -> Span | None:
     """The value span of the top-level member `name`, None if absent.
 
     `is_plain`: the caller knows the member is there, unescaped, with a string value. Inside a JSON string every quote is
     escaped, so the quoted name occurs in the bytes only as a key or as a whole string value; where it occurs once, it is
-    that member, wherever it stands, and no scan is needed.
+    that member, wherever it stands, and no scan is needed. `is_unique`: that it occurs once is known too.
     """
     quoted = b'"' + name.encode() + b'"'
-    if is_plain and body.count(quoted) == 1:
+    if not is_plain and quoted not in body and b"\\u" not in body:
+        return None
+    if is_plain and (is_unique or body.count(quoted) == 1):
         found = _STRING_VALUE.match(body, body.find(quoted) + len(quoted))
         if found is not None:
             return found.span(1)

@@ -8,7 +8,7 @@ import msgspec
 
 from router.domain.errors import InvalidRequest
 from router.domain.identity import Scope
-from router.domain.json_scan import Span, member_span, top_level_members
+from router.domain.json_scan import Span, member_span, outline, top_level_members
 
 
 class Kind(StrEnum):
@@ -30,6 +30,8 @@ class Api(StrEnum):
     RESPONSES = "responses"
     EMBEDDINGS = "embeddings"
     MODERATIONS = "moderations"
+    MESSAGES = "messages"
+    COUNT_TOKENS = "count_tokens"
 
 
 API_KIND = {
@@ -38,6 +40,8 @@ API_KIND = {
     Api.RESPONSES: Kind.CHAT,
     Api.EMBEDDINGS: Kind.EMBEDDINGS,
     Api.MODERATIONS: Kind.MODERATION,
+    Api.MESSAGES: Kind.CHAT,
+    Api.COUNT_TOKENS: Kind.CHAT,
 }
 API_SCOPE = {
     Api.CHAT: Scope.CHAT,
@@ -45,6 +49,8 @@ API_SCOPE = {
     Api.RESPONSES: Scope.RESPONSES,
     Api.EMBEDDINGS: Scope.EMBEDDINGS,
     Api.MODERATIONS: Scope.MODERATIONS,
+    Api.MESSAGES: Scope.MESSAGES,
+    Api.COUNT_TOKENS: Scope.MESSAGES,
 }
 
 
@@ -85,6 +91,10 @@ class ModelRequest(msgspec.Struct, frozen=True):
     api: Api
     body: bytes
     fields: Fields
+    outline: bytes = b""
+    """The body without what is only long, for searching; "" is for the body itself."""
+    is_plain: bool = False
+    """Known to have no name that is acted on twice, nor as a string, nor written with escapes."""
 
     @property
     def stream(self) -> bool:
@@ -127,7 +137,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
 
     def model_span(self) -> Span | None:
         """Where the value of the top-level `model` stands in the body, quotes included; None when it is absent."""
-        return member_span(self.body, "model", is_plain=self.fields.model is not None)
+        return member_span(self.body, "model", is_plain=self.fields.model is not None, is_unique=self.is_plain)
 
 
 def parse_request(api: Api, body: bytes) -> ModelRequest:
@@ -142,9 +152,12 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
         raise InvalidRequest(_located(str(error)), param=_param(str(error))) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    _refuse_ambiguous_names(body, fields)
+    short = outline(body)
+    is_plain = _has_plain_names(short)
+    if not is_plain:
+        _refuse_ambiguous_names(body, short)
     _check_ranges(fields)
-    return ModelRequest(api, body, fields)
+    return ModelRequest(api, body, fields, short, is_plain)
 
 
 def _located(text: str) -> str:
@@ -183,25 +196,25 @@ def _includes_usage(options: msgspec.Raw) -> bool:
 
 
 _ACTED_ON_BYTES = tuple(b'"' + name.encode() + b'"' for name in ACTED_ON)
+_BEGINNINGS = re.compile(rb'"(?:model"|stream|max_)')
 _ESCAPED_NAME_LETTER = re.compile(rb"\\u00(?:[67][0-9a-fA-F]|5[fF])")
 
 
-def _refuse_ambiguous_names(body: bytes, fields: Fields) -> None:
-    """A provider may read another one of two equal names than we did, so neither is forwarded.
+def _has_plain_names(short: bytes) -> bool:
+    """Whether what an outline holds cannot be ambiguous: the common case costs two searches.
 
-    A name that occurs once, with no escaped ASCII letter anywhere, cannot be ambiguous: the common case costs a few
-    substring searches. All acted-on names begin like one of the three searched for.
+    Each acted-on name begins like one of those searched for, and they begin no two members.
     """
-    may_be_escaped = b"\\u00" in body and _ESCAPED_NAME_LETTER.search(body)
-    streams = 2 if fields.stream is not None and fields.stream_options else 1
-    if (
-        not may_be_escaped
-        and body.count(b'"model"') <= 1
-        and body.count(b'"stream') <= streams
-        and body.count(b'"max_') <= 1
-    ):
-        return
-    if not may_be_escaped and all(body.count(name) <= 1 for name in _ACTED_ON_BYTES):
+    if b"\\" in short and b"\\u00" in short and _ESCAPED_NAME_LETTER.search(short):
+        return False
+    found = _BEGINNINGS.findall(short)
+    return len(found) == len(set(found))
+
+
+def _refuse_ambiguous_names(body: bytes, short: bytes) -> None:
+    """A provider may read another one of two equal names than we did, so neither is forwarded."""
+    may_be_escaped = b"\\u00" in short and _ESCAPED_NAME_LETTER.search(short)
+    if not may_be_escaped and all(short.count(name) <= 1 for name in _ACTED_ON_BYTES):
         return
     seen: set[str] = set()
     for member in top_level_members(body):

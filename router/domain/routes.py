@@ -71,7 +71,7 @@ class ProviderSpec:
     """A provider as configured, secrets resolved. `options` is what only its type understands (see provider_types).
 
     `ca_digest` is that of the content of `ca_file`. `proxy` is the URL of an HTTP proxy, "" for none. `trusted_host` False:
-    its address is nobody's who may name private ones.
+    its address is nobody's who may name private ones. `sends_bearer`: its keys go as bearer tokens, whatever its type does.
     """
 
     name: str
@@ -79,6 +79,7 @@ class ProviderSpec:
     base_url: str
     credentials: tuple[Credential, ...] = ()
     api_version: str = ""
+    sends_bearer: bool = False
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     ca_file: str = ""
     ca_digest: str = ""

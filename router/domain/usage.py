@@ -16,8 +16,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Units one attempt used, in the provider's own count. Stands in journals as an array: new fields go to the end.
 
     `input_tokens` includes cached reads and cache writes; `output_tokens` includes reasoning. The audio and image
-    counts are parts of input or output too. `estimated` marks numbers the provider did not give; `suspect` marks numbers
-    that were clamped.
+    counts are parts of input or output too, `cache_write_1h_tokens` are a part of the cache writes. `estimated` marks
+    numbers the provider did not give; `suspect` marks numbers that were clamped.
     """
 
     input_tokens: int = 0
@@ -29,6 +29,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     audio_output_tokens: int = 0
     estimated: bool = False
     suspect: bool = False
+    cache_write_1h_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -60,6 +61,7 @@ class Price:
     second: int | None = None
     character: int | None = None
     search: int | None = None
+    cache_write_1h: int | None = None
     dearest_input: int = field(init=False, compare=False, repr=False)
     dearest_output: int = field(init=False, compare=False, repr=False)
 
@@ -74,13 +76,15 @@ class Price:
             return NanoUSD(-(-(usage.input_tokens * self.input + usage.output_tokens * self.output) // PER_MILLION))
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
+        for_an_hour = min(usage.cache_write_1h_tokens, written)
         audio_in = min(usage.audio_input_tokens, usage.input_tokens - cached - written)
         reasoning = min(usage.reasoning_tokens, usage.output_tokens)
         audio_out = min(usage.audio_output_tokens, usage.output_tokens - reasoning)
         total = (
             (usage.input_tokens - cached - written - audio_in) * self.input
             + cached * _or(self.cached_input, self.input)
-            + written * _or(self.cache_write, self.input)
+            + (written - for_an_hour) * _or(self.cache_write, self.input)
+            + for_an_hour * _or(self.cache_write_1h, _or(self.cache_write, self.input))
             + audio_in * _or(self.audio_input, self.input)
             + (usage.output_tokens - reasoning - audio_out) * self.output
             + reasoning * _or(self.reasoning, self.output)

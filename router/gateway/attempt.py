@@ -87,6 +87,7 @@ class OpenAttempt:
         self.record = bench.meter.begin(candidate, credential)
         if secured is not None:
             self.record.held, self.record.postings = secured.hold.amount, secured.hold.postings
+            self.record.release = secured.hold.release
         self._was_trial = bench.health.started(self._target)
 
     async def send(self, call: UpstreamCall, credential: Credential | None) -> Reply:

@@ -22,7 +22,6 @@ from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
 from router.domain.routes import FallbackReason, HealthView, Plan
 from router.domain.upstream import TransportFailure
-from router.domain.usage import NanoUSD
 from router.gateway.attempt import Bench, OpenAttempt, Reply
 from router.gateway.generation import Generation
 from router.gateway.meter import Attempt, Meter
@@ -81,7 +80,7 @@ class Call:
     def abandon(self) -> None:
         """The request will not be made after all: give back what `prepare` set aside."""
         if self._secured is not None:
-            self._secured.hold.settle(NanoUSD(0))
+            self._secured.hold.cancel()
 
     async def run(self) -> Reply:
         """Ask targets until one answers. Raises the GatewayError of the last word when none does."""
@@ -95,7 +94,10 @@ class Call:
                 coming = self._turns.after(turn, failed, self._left_s())
                 if coming is None:
                     raise last_word(self._meter.attempts, failed) from None
-            self._treasury.journal.ended(self._do.dossier.id, self._meter.attempts[-1].entry())
+            over = self._meter.attempts[-1]
+            self._treasury.journal.ended(self._do.dossier.id, over.entry())
+            if over.release is not None:
+                over.release()
             turn, secured = coming, None
             if turn.wait_s:
                 await asyncio.sleep(turn.wait_s)
@@ -165,19 +167,24 @@ class Call:
         if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
             self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
             if secured is not None:
-                secured.hold.settle(NanoUSD(0))
+                secured.hold.cancel()
             raise Failed(Outcome.FORCED, "forced")
         provider = do.generation.providers[candidate.target.provider]
         timeouts = candidate.alias.timeouts or provider.spec.timeouts
-        call = provider.prepare(
-            candidate,
-            do.request,
-            credential,
-            forwarded=do.forwarded,
-            timeouts=timeouts,
-            total_s=min(self._left_s(), timeouts.total),
-            cap=secured.bound.cap if secured is not None else None,
-        )
+        try:
+            call = provider.prepare(
+                candidate,
+                do.request,
+                credential,
+                forwarded=do.forwarded,
+                timeouts=timeouts,
+                total_s=min(self._left_s(), timeouts.total),
+                cap=secured.bound.cap if secured is not None else None,
+            )
+        except BaseException:
+            if secured is not None:
+                secured.hold.cancel()
+            raise
         self._open = OpenAttempt(self._bench, candidate, provider, credential=label, secured=secured)
         return await self._open.send(call, credential)
 

@@ -1,5 +1,7 @@
 """What a request used and met, attempt by attempt; becomes its ledger entry. Holds facts, decides nothing."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from router.domain.budgets import Posting
@@ -12,7 +14,10 @@ MAX_COUNT = 2**31
 
 
 class Attempt(msgspec.Struct):
-    """One call to one target while it runs. Durations in microseconds; `started` is monotonic seconds."""
+    """One call to one target while it runs. Durations in microseconds; `started` is monotonic seconds.
+
+    `release` frees what was held for it, once the journal has its end.
+    """
 
     number: int
     candidate: Candidate
@@ -29,28 +34,30 @@ class Attempt(msgspec.Struct):
     reason: str = ""
     held: NanoUSD = NanoUSD(0)
     postings: tuple[Posting, ...] = ()
+    release: Callable[[], None] | None = None
 
     def entry(self) -> AttemptEntry:
         candidate = self.candidate
+        # In the order of its fields: their names would cost more than all the rest.
         return AttemptEntry(
-            attempt=self.number,
-            alias=candidate.alias.name,
-            provider=candidate.target.provider,
-            target=candidate.target.id,
-            upstream_model=candidate.upstream_model,
-            credential=self.credential,
-            outcome=self.outcome,
-            started_at=self.started_at,
-            duration_us=self.duration_us,
-            status=self.status,
-            first_byte_us=self.first_byte_us,
-            usage=self.usage,
-            cost=self.cost,
-            price_known=candidate.target.price is not None or self.usage.total_tokens == 0,
-            upstream_request_id=self.upstream_request_id,
-            reason=self.reason,
-            held=self.held,
-            postings=self.postings,
+            self.number,
+            candidate.alias.name,
+            candidate.target.provider,
+            candidate.target.id,
+            candidate.upstream_model,
+            self.credential,
+            self.outcome,
+            self.started_at,
+            self.duration_us,
+            self.status,
+            self.first_byte_us,
+            self.usage,
+            self.cost,
+            candidate.target.price is not None or self.usage.total_tokens == 0,
+            self.upstream_request_id,
+            self.reason,
+            self.held,
+            self.postings,
         )
 
 
@@ -93,6 +100,7 @@ class Meter(msgspec.Struct):
             output_tokens=sum(u.output_tokens for u in parts),
             cached_input_tokens=sum(u.cached_input_tokens for u in parts),
             cache_write_tokens=sum(u.cache_write_tokens for u in parts),
+            cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
             reasoning_tokens=sum(u.reasoning_tokens for u in parts),
             audio_input_tokens=sum(u.audio_input_tokens for u in parts),
             audio_output_tokens=sum(u.audio_output_tokens for u in parts),

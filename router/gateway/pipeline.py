@@ -50,6 +50,7 @@ class Gateway:
         self.treasury = treasury
         self.status_of = status_of
         self.settler = Settler(world.ledger, world.observer, world.later)
+        treasury.purses.release_ended = self.settler.flush
         self.dice = Dice(health, RetryBudget(world.clock), world.ids)
         self.drains = 0
 

@@ -124,32 +124,45 @@ class Purse:
 
 @dataclass(slots=True)
 class Hold:
-    """What one attempt has set aside in every budget it counts against. Settled exactly once."""
+    """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
+    has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 
     amount: NanoUSD
     hard: tuple[Purse, ...]
     soft: tuple[Purse, ...]
     postings: tuple[Posting, ...]
-    is_settled: bool = False
+    cost: NanoUSD | None = None
+    is_released: bool = False
 
     def settle(self, cost: NanoUSD) -> None:
-        """Replace what was held by what it cost. A cost above the hold is spent in full; it cannot be undone."""
-        if self.is_settled:
+        """Count what it has cost; the first time counts."""
+        if self.cost is not None:
             return
-        self.is_settled = True
+        self.cost = cost
+        for purse in self.hard + self.soft:
+            purse.charge(cost)
+
+    def release(self) -> None:
+        """Replace what was held by what it has cost. A cost above the hold is spent in full; it cannot be undone."""
+        if self.is_released or self.cost is None:
+            return
+        self.is_released = True
         for purse in self.hard:
             purse.held -= self.amount
-            purse.leased = max(purse.leased - cost, 0)
-            purse.charge(cost)
-        for purse in self.soft:
-            purse.charge(cost)
+            purse.leased = max(purse.leased - self.cost, 0)
+
+    def cancel(self) -> None:
+        """Nothing was sent, and nothing is in the journal."""
+        self.settle(NanoUSD(0))
+        self.release()
 
 
 class Purses:
     """All purses of this process.
 
     `boottime` is seconds on a clock that goes on while the machine sleeps: what a lease's age is measured by, from before
-    its query. `processes` is how many live processes share the budgets.
+    its query. `processes` is how many live processes share the budgets. `release_ended` is called when money is lacking:
+    what has ended and waits to be recorded may hold some.
     """
 
     def __init__(
@@ -169,6 +182,7 @@ class Purses:
         self._processes = processes
         self._notify = notify
         self._purses: dict[tuple[str, str], Purse] = {}
+        self.release_ended: Callable[[], None] = _nothing
 
     def of(self, budgets: Sequence[Budget], at_us: int) -> tuple[Purse, ...]:
         """The purse of each, for what is admitted at `at_us`."""
@@ -184,6 +198,7 @@ class Purses:
             lacking = [p for p in purses if p.is_hard and (p.leased - p.held < amount or p.good_until <= now)]
             if not lacking:
                 break
+            self.release_ended()
             for purse in lacking:
                 await self._fill(purse, amount)
         hard = tuple([p for p in purses if p.is_hard])
@@ -321,6 +336,10 @@ class Purses:
         if free > 0:
             purse.leased -= free
             await self._store.give_back(purse.budget.id, purse.period.key, free)
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 class PostedLedger:

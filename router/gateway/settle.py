@@ -59,10 +59,11 @@ class Case(msgspec.Struct):
 
 
 class Settler:
-    """The one end of every admitted request. What was held is given back at once; the record is made in batches.
+    """The one end of every admitted request. Its limits are given back at once; the record is made in batches.
 
     Entries are built, recorded and observed a few hundredths of a second later, many in a row: the work is the same, but
-    done with warm caches it costs half. `flush` makes what is waiting at once.
+    done with warm caches it costs half. `flush` makes what is waiting at once. Only then is held money free again: if the
+    process died with the end unwritten, the attempt would be charged all of it.
     """
 
     def __init__(self, ledger: Ledger, observer: Observer, later: Later) -> None:
@@ -90,6 +91,9 @@ class Settler:
             except StorageUnavailable as error:
                 owed = f"not recorded: request {entry.id}, tenant {entry.tenant}, key {entry.key_id}, {entry.cost} nano-USD"
                 self._observer.emit(Failure(entry.request_id, owed, str(error)))
+            for attempt in case.meter.attempts:
+                if attempt.release is not None:
+                    attempt.release()
             self._observer.emit(RequestFinished(entry))
 
 
@@ -98,35 +102,36 @@ def _entry(case: Case) -> LedgerEntry:
     outcome = case.outcome
     attempts = tuple([a.entry() for a in meter.attempts])
     first = next((a.first_byte_us for a in reversed(attempts) if a.first_byte_us is not None), None)
+    # In the order of its fields: their names would cost more than all the rest.
     return LedgerEntry(
-        id=case.id,
-        request_id=case.caller.request_id,
-        tenant_id=principal.tenant_id,
-        tenant=principal.tenant,
-        key_id=principal.key_id,
-        key=principal.key,
-        api=case.request.api.value,
-        alias=plan.alias.name,
-        requested_model=plan.requested[:MAX_TEXT],
-        stream=case.request.stream,
-        outcome=outcome,
-        status=CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
-        code=case.code,
-        started_at=case.started_at,
-        duration_us=case.duration_us,
-        first_byte_us=first,
-        usage=meter.usage,
-        cost=meter.cost,
-        price_known=all(a.price_known for a in attempts),
-        attempts=attempts,
-        user=_text(fields.user) if fields.user is not None else "",
-        tags=case.caller.tags,
-        metadata=_text(fields.metadata) if fields.metadata is not None else "",
-        fingerprint=case.fingerprint,
-        draw=plan.draw,
-        facets=_facets(plan),
-        health=_health(case.health),
-        member=principal.member,
+        case.id,
+        case.caller.request_id,
+        principal.tenant_id,
+        principal.tenant,
+        principal.key_id,
+        principal.key,
+        case.request.api.value,
+        plan.alias.name,
+        plan.requested[:MAX_TEXT],
+        case.request.stream,
+        outcome,
+        CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
+        case.code,
+        case.started_at,
+        case.duration_us,
+        first,
+        meter.usage,
+        meter.cost,
+        all(a.price_known for a in attempts),
+        attempts,
+        _text(fields.user) if fields.user is not None else "",
+        case.caller.tags,
+        _text(fields.metadata) if fields.metadata is not None else "",
+        case.fingerprint,
+        plan.draw,
+        _facets(plan),
+        _health(case.health),
+        principal.member,
     )
 
 

@@ -26,12 +26,12 @@ def counts_in(answer: bytes) -> Counts | None:
 
 
 def estimated_output_tokens(answer: bytes) -> int:
-    """A token per four bytes of the texts in `choices` or `output`: at least 1 where there is any, 0 where there is none."""
+    """A token per four bytes of the texts in `choices`, `output` or `content`: at least 1 where there is any, else 0."""
     try:
         found = _ANY.decode(answer)
     except (msgspec.MsgspecError, RecursionError):
         return max(1, len(answer) // BYTES_PER_TOKEN) if answer else 0
-    size = sum(_text_bytes(found.get(name), 0) for name in ("choices", "output"))
+    size = sum(_text_bytes(found.get(name), 0) for name in ("choices", "output", "content"))
     return max(1, size // BYTES_PER_TOKEN) if size else 0
 
 
@@ -46,6 +46,8 @@ def _text_bytes(value: object, depth: int) -> int:
     for name, item in value.items():
         if isinstance(item, str):
             size += len(item.encode()) if name in _TEXTS else 0
+        elif name == "input":
+            size += len(msgspec.json.encode(item))  # the arguments of a tool, as an object
         else:
             size += _text_bytes(item, depth + 1)
     return size

@@ -43,6 +43,10 @@ def api_key(credential: Credential) -> tuple[str, str]:
     return "api-key", credential.key
 
 
+def x_api_key(credential: Credential) -> tuple[str, str]:
+    return "x-api-key", credential.key
+
+
 def scrub(body: bytes, credentials: Iterable[Credential]) -> bytes:
     """A provider's error body, fit to be shown: our keys, masked echoes of them and whatever looks like a key replaced
     by `***`; cut at 64 KiB."""

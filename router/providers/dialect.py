@@ -32,6 +32,10 @@ class StreamMeter(Protocol):
         """Take whole frames; return those to relay: the same bytes, but for a usage frame the caller did not ask for."""
         ...
 
+    def close(self) -> bytes:
+        """The stream has ended well: what is still to be relayed, b"" where the frames were the caller's own."""
+        ...
+
     def estimated_output_tokens(self) -> int:
         """Tokens produced so far, from what passed; at least 1 once anything with content did."""
         ...

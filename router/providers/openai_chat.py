@@ -102,6 +102,9 @@ class ChatMeter:
             self._note_done()
         return frames
 
+    def close(self) -> bytes:
+        return b""
+
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
 

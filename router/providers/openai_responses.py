@@ -94,6 +94,9 @@ class ResponsesMeter:
             self._inspect(frames)
         return frames
 
+    def close(self) -> bytes:
+        return b""
+
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
 

@@ -11,21 +11,32 @@ from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
 from router.domain.upstream import UpstreamCall
 from router.providers import openai_chat, openai_media, openai_responses
-from router.providers.credentials import AuthHeader, api_key, bearer
+from router.providers.anthropic import messages
+from router.providers.credentials import AuthHeader, api_key, bearer, x_api_key
 from router.providers.dialect import Dialect
+from router.providers.translated import Translated, Translation
 
 TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
 """The caller's headers that a provider sees. Nothing else of the caller's does."""
 
 PROBE_TIMEOUT_S = 15.0
+ANTHROPIC_DEFAULT_VERSION = "2023-06-01"
+"""What is spoken to Anthropic where the caller does not say."""
+
 _DIALECTS: Mapping[Api, Dialect] = {
     Api.CHAT: openai_chat.CHAT,
     Api.COMPLETIONS: openai_chat.COMPLETIONS,
     Api.RESPONSES: openai_responses.RESPONSES,
     Api.EMBEDDINGS: openai_media.EMBEDDINGS,
     Api.MODERATIONS: openai_media.MODERATIONS,
+    Api.MESSAGES: messages.MESSAGES,
+    Api.COUNT_TOKENS: messages.COUNT_TOKENS,
 }
-_CAPS: Mapping[Api, str] = {Api.COMPLETIONS: "max_tokens", Api.RESPONSES: "max_output_tokens"}
+_CAPS: Mapping[Api, str] = {
+    Api.COMPLETIONS: "max_tokens",
+    Api.RESPONSES: "max_output_tokens",
+    Api.MESSAGES: "max_tokens",
+}
 _STREAM_USAGE_APIS = frozenset({Api.CHAT, Api.COMPLETIONS})
 _NOWHERE = "http://simulated.invalid/v1"
 
@@ -88,6 +99,11 @@ def _path_route(spec: ProviderSpec) -> Route:
     return PathRoute((spec.base_url or _NOWHERE).rstrip("/"))
 
 
+def _anthropic_route(spec: ProviderSpec) -> Route:
+    """The address may be written as Anthropic's SDKs take it, without /v1, or as everybody else's, with it."""
+    return PathRoute(spec.base_url.rstrip("/").removesuffix("/v1") + "/v1")
+
+
 def _azure_route(spec: ProviderSpec) -> Route:
     version = spec.api_version or AZURE_DEFAULT_VERSION
     resource = spec.base_url.rstrip("/").removesuffix("/v1").removesuffix("/openai").rstrip("/")
@@ -100,12 +116,14 @@ def _azure_route(spec: ProviderSpec) -> Route:
 @dataclass(frozen=True, slots=True)
 class _Binding:
     """How a type differs from the rest. `asks_usage` False: a stream reports its usage unasked, and must not be asked.
-    `chat_cap`: by which name the type's chat API takes an output cap."""
+    `chat_cap`: by which name the type's chat API takes an output cap. `first`: headers that the caller's and the configured
+    ones may replace."""
 
     route: "_RouteOf" = _path_route
     auth: AuthHeader = bearer
     asks_usage: bool = True
     chat_cap: str = "max_tokens"
+    first: Mapping[str, str] = field(default_factory=dict)
 
 
 class _RouteOf(Protocol):
@@ -115,6 +133,7 @@ class _RouteOf(Protocol):
 _BINDINGS = {
     "openai": _Binding(chat_cap="max_completion_tokens"),
     "azure-openai": _Binding(route=_azure_route, auth=api_key, chat_cap="max_completion_tokens"),
+    "anthropic": _Binding(route=_anthropic_route, auth=x_api_key, first={"anthropic-version": ANTHROPIC_DEFAULT_VERSION}),
     "openai-compatible": _Binding(),
     "simulated": _Binding(),
     "groq": _Binding(),
@@ -136,6 +155,7 @@ class BoundProvider:
     auth: AuthHeader
     asks_usage: bool
     chat_cap: str
+    first: Mapping[str, str]
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def injects_usage(self, request: ModelRequest) -> bool:
@@ -160,7 +180,7 @@ class BoundProvider:
 
         Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
         """
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **self.first}
         for name in TRAVELS_UP:
             if (value := forwarded.get(name)) is not None:
                 headers[name] = value
@@ -189,7 +209,7 @@ class BoundProvider:
         return UpstreamCall(
             method="GET",
             url=self.route.models_url,
-            headers=dict(self._headers(credential or (known[0] if known else None))),
+            headers={**self.first, **self._headers(credential or (known[0] if known else None))},
             body=b"",
             stream=False,
             timeouts=self.spec.timeouts,
@@ -221,7 +241,8 @@ def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
         transport=transport,
         dialects={api: dialect for api, dialect in _DIALECTS.items() if api in spec.apis},
         route=binding.route(spec),
-        auth=binding.auth,
+        auth=bearer if spec.sends_bearer else binding.auth,
         asks_usage=binding.asks_usage and spec.stream_usage,
         chat_cap=binding.chat_cap,
+        first=binding.first,
     )

@@ -30,7 +30,7 @@ class Models:
         if "anthropic-version" in request.headers:
             return _json(
                 {
-                    "data": [_anthropic_model(a) for a in visible],
+                    "data": [_anthropic_model(a.name, a, principal) for a in visible],
                     "has_more": False,
                     "first_id": visible[0].name if visible else None,
                     "last_id": visible[-1].name if visible else None,
@@ -46,7 +46,7 @@ class Models:
         if alias is None or (principal is not None and not principal.may_use(name)):
             raise ModelNotFound(f"the model {name[:256]!r} does not exist or this key may not use it", param="model")
         if "anthropic-version" in request.headers:
-            return _json(_anthropic_model(alias))
+            return _json(_anthropic_model(name, alias, principal))
         return _json(_openai_model(name, alias, principal))
 
     async def _reader(self, request: web.BaseRequest, notes: Notes) -> Principal | None:
@@ -86,8 +86,17 @@ def _price(price: Price | None) -> dict[str, str] | None:
     return {name: usd_text(NanoUSD(value)) for name, value in named.items() if value is not None}
 
 
-def _anthropic_model(alias: Alias) -> dict[str, object]:
-    return {"type": "model", "id": alias.name, "display_name": alias.name, "created_at": _CREATED_TEXT}
+def _anthropic_model(name: str, alias: Alias, principal: Principal | None) -> dict[str, object]:
+    model: dict[str, object] = {
+        "type": "model",
+        "id": name,
+        "display_name": name,
+        "created_at": _CREATED_TEXT,
+        "lifecycle": "active",
+    }
+    if principal is None:
+        return model
+    return model | {"max_input_tokens": alias.context_window, "max_tokens": alias.max_output_tokens}
 
 
 def _json(value: object) -> web.Response:

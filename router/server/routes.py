@@ -16,8 +16,7 @@ from router.server.state import Serving
 Handler = Callable[[web.BaseRequest, Notes], Awaitable[web.StreamResponse]]
 
 REFUSED_BY_NAME = (
-    "/v1/messages",
-    "/v1/messages/count_tokens",
+    "/v1/messages/*",
     "/v1/rerank",
     "/v1/images/*",
     "/v1/audio/*",
@@ -70,6 +69,8 @@ def build_table(serving: Serving) -> RouteTable:
         "/v1/responses": Api.RESPONSES,
         "/v1/embeddings": Api.EMBEDDINGS,
         "/v1/moderations": Api.MODERATIONS,
+        "/v1/messages": Api.MESSAGES,
+        "/v1/messages/count_tokens": Api.COUNT_TOKENS,
     }
     models, probing = Models(serving), Probing(serving)
     operators = {

@@ -1,4 +1,4 @@
-"""Whole frames to the caller as they arrive; a comment in silence; a break becomes an error event, never a false end."""
+"""Whole frames to the caller as they arrive; a sign of life in silence; a break is an error event, never a false end."""
 
 import asyncio
 import re
@@ -10,15 +10,19 @@ from aiohttp import web
 from router.domain.errors import GatewayError, NotReady
 from router.domain.ports import Tasks
 from router.domain.requests import Api
-from router.server.errors import error_object
+from router.server.errors import STATUSES, error_object
 
 HEARTBEAT_S = 15.0
 COMMENT = b": keep-alive\n\n"
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _SEQUENCE_NUMBER = re.compile(rb'"sequence_number":\s*+(\d{1,15})')
 
 
 def error_frame(api: Api, error: GatewayError, after: bytes = b"") -> bytes:
     """The error as an event of the caller's dialect. `after`: the frames relayed last; a Responses event is numbered."""
+    if api is Api.MESSAGES:
+        told = {"type": STATUSES[error.code][1], "message": error.message}
+        return b"event: error\ndata: " + msgspec.json.encode({"type": "error", "error": told}) + b"\n\n"
     body = error_object(error)
     if api is Api.RESPONSES:
         numbers = _SEQUENCE_NUMBER.findall(after)
@@ -120,6 +124,6 @@ class EventStream:
         if self._is_over or self._writing_since is not None:
             return
         try:
-            await self._write(COMMENT)
+            await self._write(PING if self._api is Api.MESSAGES else COMMENT)
         except ConnectionError:
             return

@@ -52,14 +52,26 @@ class JournalSettings:
 
 @dataclass(slots=True)
 class _Turn:
-    """What one turn of the loop writes. `ends` have the request whose last line it is, None where it goes on."""
+    """What one turn of the loop writes, in the order in which it was said: who dies while writing leaves a beginning of it,
+    and no opening may stand there without the end that made room for it.
+
+    `ends` have the request whose last line it is, None where it goes on.
+    """
 
     openings: list[tuple[str, bytes, Waiter]] = field(default_factory=list)
-    checkpoints: list[bytes] = field(default_factory=list)
     ends: list[tuple[str | None, bytes]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
 
-    def lines(self) -> list[bytes]:
-        return [*[o[1] for o in self.openings], *self.checkpoints, *[e[1] for e in self.ends]]
+    def end(self, request: str | None, raw: bytes) -> None:
+        self.ends.append((request, raw))
+        self.lines.append(raw)
+
+    def only_ends(self) -> "_Turn":
+        return _Turn(ends=self.ends, lines=[raw for _, raw in self.ends])
+
+    def before(self, later: "_Turn") -> "_Turn":
+        """Both in one; this one has no openings."""
+        return _Turn(later.openings, self.ends + later.ends, self.lines + later.lines)
 
 
 class Journal:
@@ -127,6 +139,7 @@ class Journal:
         # Each caller has a future of its own: cancelling one that waits must not cancel the others.
         waiter = self._loop.create_future()
         self._turn.openings.append((line.request, raw, waiter))
+        self._turn.lines.append(raw)
         self._needs.opened(line.request, raw)
         self._flush_soon()
         return waiter
@@ -135,18 +148,18 @@ class Journal:
         raw = encoded(Progressed(request, attempt, output_tokens, self._clock.now_us()))
         self._needs.progressed(request, attempt, raw)
         if not self._fault:
-            self._turn.checkpoints.append(raw)
+            self._turn.lines.append(raw)
             self._flush_soon()
 
     def ended(self, request: str, attempt: AttemptEntry) -> None:
         raw = encoded(Ended(request, attempt))
         self._needs.ended(request, attempt.attempt, raw)
-        self._turn.ends.append((None, raw))
+        self._turn.end(None, raw)
         self._flush_soon()
 
     def finished(self, entry: LedgerEntry) -> None:
         self._needs.finished(entry.id)
-        self._turn.ends.append((entry.id, encoded(Finished(entry))))
+        self._turn.end(entry.id, encoded(Finished(entry)))
         self._flush_soon()
 
     # -- what the ledger's queue says -------------------------------------------------------------------------
@@ -212,7 +225,7 @@ class Journal:
         try:
             is_over = self._clock.monotonic() - segment.since > self._settings.segment_s
             carried = self._roll() if is_over or segment.size > self._settings.segment_limit else []
-            self._write(carried, turn.lines())
+            self._write(carried, turn.lines)
         except OSError as error:
             self._break(error, turn)
             return
@@ -319,16 +332,16 @@ class Journal:
         for request, raw, _ in turn.openings:
             self._needs.refused(request, raw)
         self._refuse([waiter for _, _, waiter in turn.openings], self._fault)
-        ends = _Turn(ends=turn.ends)
+        ends = turn.only_ends()
         if not ends.ends:
             return
         try:
             if self._segment is None or not self._segment.capacity:
                 self._number += 1
                 self._begin(self._home.take_reserve(self._number))
-            self._write((), ends.lines())
+            self._write((), ends.lines)
         except OSError:
-            self._turn.ends[:0] = ends.ends
+            self._turn = ends.before(self._turn)
             return
         self._commit(ends)
 
@@ -352,7 +365,7 @@ class Journal:
         self._thread.begin(segment)
         turn, self._turn = self._turn, _Turn()
         try:
-            self._write(self._needs.older_than(segment.number), turn.lines())
+            self._write(self._needs.older_than(segment.number), turn.lines)
         except OSError as failure:
             self._break(failure, turn)
             return

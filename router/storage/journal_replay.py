@@ -90,9 +90,9 @@ class _Story:
         self.seen: dict[int, tuple[tuple[int, int], ...]] = {}
 
     def saw(self, attempt: int, at: int, tokens: int) -> None:
-        known = self.seen.get(attempt, ())
-        if not known or at > known[-1][0]:
-            self.seen[attempt] = (*known[-1:], (at, tokens))
+        """Lines that were carried on may come behind a later one of a segment that is still there."""
+        points = {at: tokens} | dict(self.seen.get(attempt, ()))
+        self.seen[attempt] = tuple(sorted(points.items())[-2:])
 
 
 def recovered_attempt(opened: OpenedAttempt, seen: tuple[tuple[int, int], ...]) -> AttemptEntry:
@@ -170,6 +170,7 @@ def _sum(parts: list[Usage]) -> Usage:
         output_tokens=sum(u.output_tokens for u in parts),
         cached_input_tokens=sum(u.cached_input_tokens for u in parts),
         cache_write_tokens=sum(u.cache_write_tokens for u in parts),
+        cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
         reasoning_tokens=sum(u.reasoning_tokens for u in parts),
         audio_input_tokens=sum(u.audio_input_tokens for u in parts),
         audio_output_tokens=sum(u.audio_output_tokens for u in parts),

@@ -55,7 +55,7 @@ def test_all_keys_together_pass_and_no_value_is_written(bare: CommandLine) -> No
     text = Path("router.yaml").read_text()
     assert good(bare("check", "--json", **EVERYTHING)).document["warnings"] == []
     assert "value-of-" not in text + printed.out + printed.err
-    assert "# ANTHROPIC_API_KEY is set; the type anthropic is not served yet" in text
+    assert "# GEMINI_API_KEY is set; the type gemini is not served yet" in text
     assert '  base_url: "http://127.0.0.1:11434/v1"' in text
 
 

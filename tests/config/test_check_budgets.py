@@ -10,7 +10,7 @@ PROVIDERS = """\
 providers:
   sim: {type: simulated}
   table: {type: openai, api_key: k}
-  later: {type: anthropic, api_key: k}
+  later: {type: cohere, api_key: k}
 """
 CATALOG = """\
 model_catalog:

@@ -171,6 +171,6 @@ def test_an_unknown_price_is_free_only_where_the_file_says_so(tmp_path: Path) ->
 
 
 def test_a_provider_type_that_is_not_built_yet_serves_nothing(tmp_path: Path) -> None:
-    text = "providers: {claude: {type: anthropic, api_key: k-claude}}\n"
+    text = "providers: {claude: {type: cohere, api_key: k-claude}}\n"
     text += "model_catalog: [{alias: c, type: chat, targets: [{provider: claude, model: c}]}]\n"
     assert compiled(tmp_path, text).providers["claude"].apis == frozenset()

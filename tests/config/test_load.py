@@ -156,7 +156,7 @@ def test_a_warning_for_a_key_without_effect_appears_only_when_it_is_set(tmp_path
 
 
 def test_a_type_without_a_dialect_is_accepted_with_a_warning(tmp_path: Path) -> None:
-    text = "providers: {c: {type: anthropic, api_key: k}}\nmodel_catalog: [{alias: a, targets: [{provider: c}]}]"
+    text = "providers: {c: {type: cohere, api_key: k}}\nmodel_catalog: [{alias: a, targets: [{provider: c}]}]"
     warnings = loaded(tmp_path, text).warnings
     assert ["not built yet" in warnings[0], "no target can be tried yet" in warnings[1]] == [True, True]
 

@@ -150,6 +150,8 @@ def is_finished(of: Exchange, stream: bytes) -> bool:
     """Whether the stream has its dialect's end."""
     if of.api is Api.RESPONSES:
         return any(event.get("type") in _ENDS for event in events(stream))
+    if of.api is Api.MESSAGES:
+        return any(event.get("type") == "message_stop" for event in events(stream))
     ended = {
         choice.get("index", 0)
         for event in events(stream)
@@ -165,7 +167,8 @@ def is_finished(of: Exchange, stream: bytes) -> bool:
 @cache
 def before_the_end(of: Exchange) -> bytes:
     """All frames before the first of those that end the stream, and half of that one."""
-    frames, _ = frames_of(of.body)
+    whole, tail = frames_of(of.body)
+    frames = [*whole, tail] if _is_whole(tail) else whole
     one_choice = replace(of, fields={})
     first = next(at for at, frame in enumerate(frames) if is_finished(one_choice, frame) or has_failed(frame))
     return b"".join(frames[:first]) + frames[first][: len(frames[first]) // 2]
@@ -177,7 +180,7 @@ def before_the_end(of: Exchange) -> bytes:
 @lru_cache(maxsize=8)
 def counts_of(of: Exchange, answer: bytes) -> Counts | None:
     """What must be metered for an answer; None where the provider does not say, so that an estimate is due."""
-    if of.status >= 300:
+    if of.status >= 300 or of.api is Api.COUNT_TOKENS:
         return NOTHING
     said = [json.loads(answer)] if not of.is_sse else list(events(answer))
     usage: Json = {}
@@ -186,12 +189,24 @@ def counts_of(of: Exchange, answer: bytes) -> Counts | None:
         usage |= {name: count for name, count in _usage_in(event).items() if count is not None}
     if not usage:
         return NOTHING if of.api is Api.MODERATIONS else None
-    return _counts(usage)
+    return _message_counts(usage) if of.api is Api.MESSAGES else _counts(usage)
 
 
 def _usage_in(event: Json) -> Json:
-    holders = (event, event.get("response"), event.get("x_groq"))
+    holders = (event, event.get("response"), event.get("x_groq"), event.get("message"))
     return next((h["usage"] for h in holders if isinstance(h, dict) and isinstance(h.get("usage"), dict)), {})
+
+
+def _message_counts(usage: Json) -> Counts:
+    """Anthropic counts what a cache had a part in beside the input."""
+    cached, written = usage.get("cache_read_input_tokens", 0), usage.get("cache_creation_input_tokens", 0)
+    return Counts(
+        input=usage["input_tokens"] + cached + written,
+        output=usage["output_tokens"],
+        cached=cached,
+        cache_write=written,
+        reasoning=usage.get("output_tokens_details", {}).get("thinking_tokens", 0),
+    )
 
 
 def _counts(usage: Json) -> Counts:

@@ -1,4 +1,4 @@
-"""Recorded provider traffic of the OpenAI-shaped APIs, where it lies beside the project; no part of it is kept here.
+"""Recorded provider traffic of the APIs that are relayed as they are, where it lies beside the project; no part of it is kept here.
 
 One exchange is what a recorder saw of one call: the request as JSON, the answer's status, headers and bytes. What is
 missing (a request, a content type) is made up here and nowhere else.
@@ -26,10 +26,12 @@ PATHS = {
     Api.RESPONSES: "/responses",
     Api.EMBEDDINGS: "/embeddings",
     Api.MODERATIONS: "/moderations",
+    Api.MESSAGES: "/messages",
+    Api.COUNT_TOKENS: "/messages/count_tokens",
 }
 _SELECTED = re.compile(
     r"(?:openai|azure|groq|mistral|huggingface|ollama|compat-[^/]*)/"
-    r"(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|responses)/"
+    r"(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|responses)/|anthropic/[^/]*\.(?:messages|count_tokens)/"
 )
 _HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
 _OF_THE_SERVER = frozenset({"date", "server"})
@@ -39,6 +41,8 @@ _PROMPTS: dict[Api, dict[str, Any]] = {
     Api.RESPONSES: {"input": "What was asked is not recorded."},
     Api.EMBEDDINGS: {"input": "What was asked is not recorded."},
     Api.MODERATIONS: {"input": "What was asked is not recorded."},
+    Api.MESSAGES: {"max_tokens": 4096, "messages": [{"role": "user", "content": "What was asked is not recorded."}]},
+    Api.COUNT_TOKENS: {"messages": [{"role": "user", "content": "What was asked is not recorded."}]},
 }
 
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from router.domain.requests import Api
+from router.server.errors import STATUSES
 from tests.conformance import expected
 from tests.conformance.catalog import PLENTY, alias_of, configuration, tier_of, upstream_model
 from tests.conformance.expected import Counts, Json, airy, asks_usage
@@ -131,14 +132,19 @@ def test_the_provider_gets_the_callers_bytes_but_for_the_splices(session: Sessio
     for call in received:
         assert call.body == expected.request_upstream(of, sent(of), airy, upstream_model(of))
         assert (call.method, call.target) == ("POST", place_of(of, "").path)
-        assert {n: v for n, v in call.headers.items() if n not in MADE_BY_THE_WIRE} == GO_UP | credential_of(of)
+        assert {n: v for n, v in call.headers.items() if n not in MADE_BY_THE_WIRE} == GO_UP | credential_of(of) | unsaid(of)
         assert call.headers["accept-encoding"] == "identity"
 
 
 def credential_of(of: Exchange) -> dict[str, str]:
     provider = place_of(of, "").provider
-    is_azure = provider["type"] == "azure-openai"
-    return {"api-key": provider["api_key"]} if is_azure else {"authorization": f"Bearer {provider['api_key']}"}
+    header = {"azure-openai": "api-key", "anthropic": "x-api-key"}.get(provider["type"])
+    return {header: provider["api_key"]} if header else {"authorization": f"Bearer {provider['api_key']}"}
+
+
+def unsaid(of: Exchange) -> dict[str, str]:
+    """What a provider must be told where the caller does not say it."""
+    return {"anthropic-version": "2023-06-01"} if of.family == "anthropic" else {}
 
 
 @every_exchange
@@ -157,10 +163,17 @@ def test_the_caller_gets_the_providers_bytes(session: Session, name: str) -> Non
 
 def check_mapped(of: Exchange, got: Served) -> None:
     status, code = expected.mapped_status(of)
-    error = json.loads(got.body)["error"]
-    assert (got.status, error["code"]) == (status, code)
-    told = [(note["provider"], note["status"]) for note in error["attempts"]]
-    assert told == [(f"p{of.number}", of.status)] * expected.attempts_of(of)
+    said = json.loads(got.body)
+    error = said["error"]
+    if of.family == "anthropic":
+        assert said == {"type": "error", "error": {"type": STATUSES[code][1], "message": error["message"]}} | {
+            "request_id": got.headers["x-request-id"]
+        }
+        assert (got.status, got.headers["x-router-attempts"]) == (status, str(expected.attempts_of(of)))
+    else:
+        assert (got.status, error["code"]) == (status, code)
+        told = [(note["provider"], note["status"]) for note in error["attempts"]]
+        assert told == [(f"p{of.number}", of.status)] * expected.attempts_of(of)
     assert of.body not in got.body
     assert ("retry-after" in got.headers) == (status == 429)
 
@@ -218,7 +231,11 @@ def test_a_stream_that_stops_early_ends_with_our_error_event_and_without_done(se
         assert event["sequence_number"] == 1 + max(
             (e.get("sequence_number", -1) for e in expected.events(whole)), default=-1
         )
-    assert event["error"]["code"] == "upstream_truncated"
+    if of.api is Api.MESSAGES:
+        assert got.body[len(whole) :].startswith(b"event: error\ndata: ")
+        assert (event["type"], event["error"]["type"]) == ("error", "upstream_error")
+    else:
+        assert event["error"]["code"] == "upstream_truncated"
     assert b"[DONE]" not in got.body
     assert got.row["outcome"] == "truncated"
     assert got.row["input_tokens"] > 0

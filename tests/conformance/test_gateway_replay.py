@@ -8,6 +8,7 @@ import pytest
 from router.domain.errors import UpstreamTruncated
 from router.domain.ledger import LedgerEntry, Outcome
 from router.domain.requests import Api, parse_request
+from router.providers.anthropic.messages import MESSAGES
 from router.providers.dialect import Dialect
 from router.providers.openai_chat import CHAT, COMPLETIONS
 from router.providers.openai_responses import RESPONSES
@@ -23,7 +24,12 @@ one_loop = pytest.mark.asyncio(loop_scope="module")
 SIZES = (WHOLE, 1460, 64, 7, 3, 2, 1)
 SMALL = 4096
 ALIAS = "an-alias-of-the-tests"
-STREAMING: dict[Api, Dialect] = {Api.CHAT: CHAT, Api.COMPLETIONS: COMPLETIONS, Api.RESPONSES: RESPONSES}
+STREAMING: dict[Api, Dialect] = {
+    Api.CHAT: CHAT,
+    Api.COMPLETIONS: COMPLETIONS,
+    Api.RESPONSES: RESPONSES,
+    Api.MESSAGES: MESSAGES,
+}
 
 NONE = pytest.param("", marks=pytest.mark.skip(reason=ABSENT))
 every_exchange = pytest.mark.parametrize("name", replayed() or [NONE], ids=str)

@@ -30,6 +30,8 @@ def sample(*, stream: bool) -> list[Any]:
     """The first exchanges of each provider's API that brought an answer."""
     taken: dict[str, list[str]] = {}
     for of in map(exchange, replayed()):
+        if of.family == "anthropic":
+            continue
         is_good = of.status == 200 and not (stream and expected.has_failed(of.body))
         if is_good and of.is_sse == stream == of.streams and MARKS.get(of.api, b"") in of.body:
             taken.setdefault(of.name.rpartition("/")[0], []).append(of.name)
@@ -39,7 +41,9 @@ def sample(*, stream: bool) -> list[Any]:
 def refusals() -> list[Any]:
     every = map(exchange, replayed())
     return [
-        of.name for of in every if of.status in {400, 404} and b'"message"' in of.body and of.api is not Api.MODERATIONS
+        of.name
+        for of in every
+        if of.status in {400, 404} and b'"message"' in of.body and of.api is not Api.MODERATIONS and of.family != "anthropic"
     ] or [NONE]
 
 

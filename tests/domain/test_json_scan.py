@@ -1,13 +1,14 @@
 """Spans of top-level members: exact in every spelling, blind to what is nested or quoted."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.json_scan import member_span, top_level_members
+from router.domain.json_scan import OUTLINED_FROM, member_span, outline, top_level_members
 
 JSON = st.recursive(
     st.none()
@@ -79,3 +80,29 @@ def test_a_long_string_is_scanned_without_recursion() -> None:
     span = member_span(body, "model", is_plain=False)
     assert span is not None
     assert body[slice(*span)] == b'"a"'
+
+
+PIECES = st.sampled_from(
+    ['"model"', '"url": "https://x/', '"n":', '"max_tokens"', '\\"url\\"', "data:image/png;base64,", " " * 300, ":"]
+)
+LONG = st.builds(lambda text, size: text * size, st.sampled_from(["A", "ab ", "\\n", "\\\\", "1,"]), st.integers(0, 90_000))
+
+
+@given(st.lists(PIECES | LONG, max_size=12))
+def test_an_outline_has_every_name_and_how_each_value_begins(pieces: list[str]) -> None:
+    body = ("{" + '"'.join(pieces) + "x" * OUTLINED_FROM).encode()
+    short = outline(body)
+    for pattern in (rb'"model"', rb'"n"\s*:', rb'"url"\s*:\s*"https?:', rb'"data:image/', rb'\\"'):
+        assert len(re.findall(pattern, short)) == len(re.findall(pattern, body))
+
+
+def test_an_outline_leaves_out_what_is_only_long() -> None:
+    picture = b"A" * 2**20
+    body = b'{"model":"m","content":"data:image/png;base64,' + picture + b'"}'
+    assert outline(body).startswith(b'{"model":"m","content":"data:image/png;base64,AAA')
+    assert len(outline(body)) < 1024
+
+
+def test_blanks_hide_nothing_from_an_outline() -> None:
+    body = b'{"url"' + b" " * 100_000 + b":" + b" " * 100_000 + b'"https://x"}'
+    assert re.search(rb'"url"\s*:\s*"https:', outline(body))

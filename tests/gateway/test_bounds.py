@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from router.domain.errors import InvalidRequest, UnsupportedFeature
 from router.domain.requests import Api, ModelRequest, parse_request
 from router.domain.routes import Candidate
-from router.domain.usage import Price, Usage
+from router.domain.usage import NanoUSD, Price, Usage
 from router.gateway.bounds import Bound, bound_of
 from tests.gateway.table import PRICE, alias
 from tests.gateway.test_budgets import bound
@@ -48,6 +48,66 @@ def held(request: ModelRequest, price: Price = PRICE, **changes: Any) -> Bound:
 
 def chat_of(text: str, more: str = "") -> ModelRequest:
     return parse_request(Api.CHAT, f'{{"model":"a",{text}{more}}}'.encode())
+
+
+def messages_of(text: str, price: Price = PRICE, **changes: Any) -> Bound:
+    return held(parse_request(Api.MESSAGES, f'{{"model":"a","max_tokens":7,{text}}}'.encode()), price, **changes)
+
+
+def asking(block: str) -> str:
+    return f'"messages":[{{"role":"user","content":[{block}]}}]'
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (asking('{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}'), "image_url"),
+        (asking('{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}'), "image_url"),
+        (asking('{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA=="}}'), "media_type"),
+        (asking('{"type":"image","source":{"type":"file","file_id":"file_1"}}'), "file_id"),
+        ('"messages":[],"container":"container_1"', "container"),
+        ('"messages":[],"container":{"skills":[]}', "container"),
+        ('"messages":[],"mcp_servers":[{"type":"url"}]', "mcp_servers"),
+        ('"messages":[],"tools":[{"type":"web_search_20250305","name":"web_search"}]', "tools"),
+        ('"messages":[],"tools":[{"type":"code_execution_20250825","name":"code_execution"}]', "tools"),
+        ('"messages":[],"tools":[{"type":"browser_toolset_20260801"}]', "tools"),
+        ('"messages":[],"speed":"fast"', "speed"),
+        ('"messages":[],"context_management":{"edits":[{"type":"compact_20260112"}]}', "context_management"),
+    ],
+)
+def test_what_anthropic_fetches_runs_or_remembers_needs_an_amount_by_hand(text: str, named: str) -> None:
+    with pytest.raises(UnsupportedFeature) as caught:
+        messages_of(text)
+    assert caught.value.param == named
+    assert messages_of(text, max_request=5).amount == 5
+
+
+def test_media_and_tools_in_a_message_are_held_at_the_most_they_are_billed() -> None:
+    image = '{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AA=="}}'
+    tools = ',"tools":[{"type":"bash_20250124","name":"bash"},{"name":"f","input_schema":{}}]'
+    plain, full = asking(""), asking(f"{image},{image}") + tools
+    more = len(full) - len(plain) + 2 * 50_000 + 1024 + 1024
+    assert messages_of(full).amount - messages_of(plain).amount == more
+
+
+def test_a_message_is_held_at_its_own_cap_and_one_without_gets_that_of_its_alias() -> None:
+    assert (messages_of('"messages":[]').output_tokens, messages_of('"messages":[]').cap) == (7, None)
+    without = parse_request(Api.MESSAGES, b'{"model":"a","messages":[]}')
+    assert (held(without).output_tokens, held(without).cap) == (100, 100)
+
+
+def test_what_is_kept_for_an_hour_is_held_at_the_price_of_an_hour() -> None:
+    price = Price(1_000_000, 3_000_000, cache_write=1_250_000, cache_write_1h=2_000_000)
+    mark = '"messages":[],"cache_control":{"type":"ephemeral","ttl":"%s"}'
+    short, long = messages_of(mark % "5m", price).amount - 21, messages_of(mark % "1h", price).amount - 21
+    assert short == -(-long // 2 * 5 // 4)
+    usage = Usage(input_tokens=1000, cache_write_tokens=1000, cache_write_1h_tokens=600)
+    assert price.of(usage) == 400 * 5 // 4 + 600 * 2
+
+
+def test_counting_tokens_costs_nothing_whatever_is_counted() -> None:
+    pdf = asking('{"type":"document","source":{"type":"file","file_id":"file_1"}}')
+    assert held(parse_request(Api.COUNT_TOKENS, f'{{"model":"a",{pdf}}}'.encode())) == Bound(NanoUSD(0), 0, None)
 
 
 def parts(whole: int, count: int) -> st.SearchStrategy[list[int]]:
@@ -106,6 +166,22 @@ def test_a_larger_cap_or_a_dearer_price_never_holds_less(
 def test_what_the_body_does_not_show_is_refused(hiding: str) -> None:
     with pytest.raises(UnsupportedFeature, match="max_request_usd"):
         held(chat_of(hiding))
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        ('"prompt":{"id":"pmpt_1"}', "prompt"),
+        ('"input":[{"type":"item_reference","id":"msg_1"}]', "input"),
+        ('"input":[{"\\u0074ype" : "item_\\u0072eference","id":"msg_1"}]', "input"),
+    ],
+)
+def test_what_the_provider_keeps_is_refused_in_responses_alone(text: str, param: str) -> None:
+    body = f'{{"model":"a","max_output_tokens":9,{text}}}'.encode()
+    with pytest.raises(UnsupportedFeature, match="max_request_usd") as caught:
+        held(parse_request(Api.RESPONSES, body))
+    assert caught.value.param == param
+    held(parse_request(Api.CHAT, body))
 
 
 @given(st.sampled_from(HIDING), st.randoms(use_true_random=False))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,7 +23,9 @@ from router.domain.routes import Alias, Strategy, Target
 from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import NanoUSD, Price
 from router.gateway.admit import OverLimit
+from router.gateway.generation import Generation
 from router.gateway.purses import IDLE_S
+from router.providers.registry import BoundProvider
 from tests.gateway.fakes import DONE, USAGE_FRAME, BudgetTable, ListJournal, Scripted, answer, chat, frame, principal, status
 from tests.gateway.table import PRICE, Table, alias
 
@@ -200,6 +202,45 @@ async def test_a_caller_who_leaves_before_anything_is_sent_pays_nothing() -> Non
     assert table.transport.calls == [] and table.entry.cost == 0 and table.entry.outcome is Outcome.CANCELLED
     [purse] = table.purses._purses.values()
     assert purse.held == 0
+
+
+async def test_what_an_attempt_held_is_given_out_again_only_when_its_end_is_recorded() -> None:
+    """Else a process that dies in between leaves two attempts that are both charged what they held."""
+    table = Counting(R, p=[answer(prompt=0, completion=0)])
+    later: list[Callable[[], None]] = []
+    table.gateway.settler._later = lambda _delay, flush: later.append(flush)
+    recorded: list[int] = []
+
+    class Watching(ListJournal):
+        def opened(self, line: OpenedAttempt) -> None:
+            recorded.append(len(table.ledger.entries))
+
+    table.gateway.treasury.journal = Watching()
+    for _ in range(3):
+        await ask(table)
+    [purse] = table.purses._purses.values()
+    assert recorded == [0, 1, 2] and purse.held == R and purse.spent == 0
+    later[-1]()
+    assert purse.held == 0
+
+
+async def test_a_request_that_cannot_be_built_for_its_target_holds_nothing() -> None:
+    table = Counting(10 * R, p=[answer()])
+
+    class Unable:
+        """A provider whose dialect cannot say what is asked."""
+
+        spec = table.generation.providers["p"].spec
+        dialects = table.generation.providers["p"].dialects
+
+        def prepare(self, *_: Any, **__: Any) -> Any:
+            raise UnsupportedFeature("it cannot be said", param="x")
+
+    table.generation = Generation(table.generation.snapshot, {"p": cast(BoundProvider, Unable())})
+    with pytest.raises(UnsupportedFeature, match="cannot be said"):
+        await ask(table)
+    [purse] = table.purses._purses.values()
+    assert purse.held == 0 and table.entry.cost == 0
 
 
 class SlowRows(BudgetTable):

@@ -109,6 +109,10 @@ class Replica:
     async def settled(self) -> None:
         await until(lambda: not self.limiter._settled and not self.limiter._under_way)
 
+    async def idle(self) -> None:
+        """No task that was begun for a request is left."""
+        await until(lambda: not self.tasks._running)
+
     async def pass_(self, seconds: float) -> None:
         self.clock.pass_(seconds)
         await self.redis.incrby(f"{self.names.prefix}:ahead", int(seconds * 1e6))

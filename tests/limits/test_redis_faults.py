@@ -378,7 +378,9 @@ async def test_faults_at_random_raise_nothing_and_leave_no_slot(proxy: Proxy, ad
         for replica in both:
             await replica.joined(RECOVERY_S)
             await replica.settled()
+            await replica.idle()
             assert replica.in_flight() == 0
+            assert replica.limiter._lanes.count <= 5, "the pool, and the one to join with"
             assert replica.observer.of(Failure) == []
         await until_free(both[0].names, server)
 

@@ -118,7 +118,7 @@ class Process:
         await self.money._leases.tick()
         for work in (self.money.ledger.run(), self.money._leases.run(), self.money._adoption.run()):
             jobs.spawn(work, name="a loop")
-        self.jobs = jobs
+        self.jobs, self.tasks = jobs, tasks
         snap = snapshot(*aliases)
         transport = ModelTransport(providers)
         bound = {name: bind(known, transport) for name, known in snap.providers.items()}
@@ -137,8 +137,9 @@ class Process:
     async def close(self) -> int:
         """As the daemon ends when no request is left."""
         self.gateway.settler.flush()
-        await self.jobs.stop()
+        await self.tasks.wait(self.loop.chance.choice((0.0, 20.0)))
         left = await self.money.close(30)
+        await self.jobs.stop()
         self.die()
         return left
 

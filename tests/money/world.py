@@ -300,7 +300,7 @@ class Run:
             with suppress(BudgetExceeded):
                 await last.money.purses.hold([last.money.purses.purse(budget, period)], NanoUSD(1))
                 self.wrong.append(f"{budget.id} gave more than its limit")
-            hold.settle(NanoUSD(0))
+            hold.cancel()
 
     def _check_ledger(self) -> None:
         look = self.site.look

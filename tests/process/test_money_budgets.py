@@ -132,14 +132,14 @@ async def test_a_reload_that_lowers_a_budget_below_what_is_spent_refuses_the_nex
             load = Load(routerd.url, key_of(consumer))
             async with aiohttp.ClientSession() as http:
                 for number in range(3):
-                    assert await load.ask(http, f"before-{number}", question(f"before-{number}")) == (200, "")
+                    assert await load.ask(http, f"before-{number}", question(f"before-{number}", pace=0)) == (200, "")
                 before = await settled(url, lambda now: len(now.requests) == 3, 5, "the ledger")
                 await routerd.reload(money("sqlite:///data/router.db", sim, [consumer], limit=2 * HELD))
-                assert await load.ask(http, "after", question("after")) == (402, "budget_exceeded")
+                assert await load.ask(http, "after", question("after", pace=0)) == (402, "budget_exceeded")
                 after = await books(url)
                 assert after.posted("tenant:") == before.posted("tenant:") == before.cost
                 await routerd.reload(config)
-                assert await load.ask(http, "again", question("again")) == (200, "")
+                assert await load.ask(http, "again", question("again", pace=0)) == (200, "")
             assert (await audited(routerd))["holds"] is True
 
 

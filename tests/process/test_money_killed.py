@@ -62,7 +62,7 @@ async def test_killed_under_load_it_loses_and_doubles_nothing(
                 break
             load = Load(routerd.url, KEY, seed=cycle)
             running = asyncio.create_task(load.run(CALLERS, mixed("m"), prefix=f"c{cycle}"))
-            await asyncio.sleep(draws.uniform(0.6, 1.6))
+            await asyncio.sleep(draws.uniform(*((0.4, 1.0) if cycles < 10 else (0.6, 1.6))))
             routerd.kill()
             load.is_over = True
             await running

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import missing
-from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, settings, until
+from tests.daemon import KEY, Daemon, Entry, Simulator, Workplace, chat, settings, until
 from tests.limits.proxy import Proxy
 from tests.process.money_load import Load, audited, books, figures, mixed, received, settled
 from tests.servers import RedisServer, Unavailable
@@ -23,9 +23,11 @@ SHARED = 40
 CALLERS = 4
 RECOVERY_S = 5.0
 WINDOW_S = 60.0
-# A process counts those that live with it every five seconds.
+# A process counts those that live with it every five seconds, for the first time when it starts.
 COUNTED_S = 6.0
-OTHER = KEY.replace("demo", "other")
+OTHER, SLOTTED = KEY.replace("demo", "other"), KEY.replace("demo", "slots")
+SLOTS = 3
+FREED_S = 30.0
 
 
 @pytest.fixture
@@ -41,13 +43,13 @@ def redis() -> Iterator[RedisServer]:
 
 @dataclass(slots=True)
 class Pair:
-    """Two daemons on one database, and the way to their Redis."""
+    """Two daemons on one database, and the way to their Redis. At `counted_at` each of them knows of the other."""
 
     daemons: list[Daemon]
     proxy: Proxy
     server: Redis
     sim: Simulator
-    database: str
+    counted_at: float
 
     async def states(self) -> list[str]:
         """How each daemon finds Redis: "ok" or "down"."""
@@ -77,17 +79,19 @@ async def pair(folder: Workplace, postgres_url: str, redis: RedisServer) -> Asyn
         proxy = await stack.enter_async_context(Proxy.before(redis.port))
         server: Redis = await stack.enter_async_context(Redis.from_url(redis.url))
         config = money(postgres_url, proxy.url, sim)
+        counted_at = asyncio.get_running_loop().time() + COUNTED_S
         daemons = [await asyncio.to_thread(Daemon, folder, config, name=name) for name in ("one", "two")]
-        made = Pair(daemons, proxy, server, sim, postgres_url)
+        made = Pair(daemons, proxy, server, sim, counted_at)
         await made.joined()
         yield made
         for daemon in daemons:
             # The proxy lives in this loop, and must answer while they say goodbye.
-            await asyncio.to_thread(daemon.stop)
+            if daemon.process.poll() is None:
+                await asyncio.to_thread(daemon.stop)
 
 
 def money(database: str, redis: str, sim: Simulator) -> Entry:
-    """Two tenants with a budget and a limited key each."""
+    """Tenants with a budget and a limited key each."""
     secret = KEY.partition(".")[2]
     config = settings(
         {"sim": sim.provider},
@@ -96,21 +100,19 @@ def money(database: str, redis: str, sim: Simulator) -> Entry:
         redis={"url": redis},
         server={"secret": "0123456789abcdef" * 2},
     )
-    names = {"demo": LIMIT, "other": SHARED}
+    limits = {
+        "demo": {"requests_per_minute": LIMIT},
+        "other": {"requests_per_minute": SHARED},
+        "slots": {"parallel_requests": SLOTS},
+    }
     return config | {
         "bootstrap": {
-            "tenants": [{"name": name} for name in names],
+            "tenants": [{"name": name} for name in limits],
             "api_keys": [
-                {
-                    "tenant": name,
-                    "name": name,
-                    "prefix": name,
-                    "secret": secret,
-                    "rate_limit": {"requests_per_minute": limit},
-                }
-                for name, limit in names.items()
+                {"tenant": name, "name": name, "prefix": name, "secret": secret, "rate_limit": limit}
+                for name, limit in limits.items()
             ],
-            "tenant_budgets": [{"tenant": name, "budget_usd": 50} for name in names],
+            "tenant_budgets": [{"tenant": name, "budget_usd": 50} for name in limits],
         }
     }
 
@@ -188,7 +190,7 @@ async def test_redis_failing_under_load_costs_no_limit_no_budget_and_no_request(
             for number, load in enumerate(loads)
         ]
         begun = asyncio.get_running_loop().time()
-        await asyncio.sleep(COUNTED_S)
+        await asyncio.sleep(both.counted_at - begun)
         recovery = []
         for number in range(faults):
             await asyncio.sleep(draws.uniform(0.1, longest_s))
@@ -214,3 +216,31 @@ async def test_redis_failing_under_load_costs_no_limit_no_budget_and_no_request(
     )
     assert busiest <= LIMIT * 1.1
     assert admitted >= LIMIT * max(0.9, 0.75 * took / WINDOW_S), "limits were kept by serving nobody"
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(120)
+async def test_the_slots_of_a_killed_daemon_are_free_again_within_thirty_seconds(
+    folder: Workplace, postgres_url: str, redis: RedisServer
+) -> None:
+    clock = asyncio.get_running_loop().time
+    async with pair(folder, postgres_url, redis) as both:
+        living, dying = both.daemons
+        async with dying.client(SLOTTED) as http, living.client(SLOTTED) as other:
+            order = "output_tokens=1000;tokens_per_second=10"
+            for number in range(SLOTS):
+                body = chat("m", order, case=f"held-{number}", stream=True, max_tokens=1000)
+                assert (await http.post("/v1/chat/completions", json=body)).status == 200
+            # As long as their process lives, so do they.
+            for _ in range(20):
+                assert (await other.post("/v1/chat/completions", json=chat("m"))).status == 429
+                await asyncio.sleep(1)
+            dying.kill()
+            killed_at = clock()
+            while (await other.post("/v1/chat/completions", json=chat("m"))).status == 429:
+                assert clock() - killed_at < FREED_S
+                await asyncio.sleep(0.1)
+            took = clock() - killed_at
+            await living.event("adoption", 15)
+        assert (await audited(living))["holds"] is True
+    figures(f"{SLOTS} slots of a killed daemon free again {took:.1f} s after its death")

@@ -10,6 +10,7 @@ import pytest
 
 from router.domain.requests import Api, parse_request
 from router.domain.usage import NOTHING
+from router.providers.anthropic.messages import MESSAGES
 from router.providers.dialect import Dialect, StreamMeter
 from router.providers.openai_chat import CHAT, COMPLETIONS
 from router.providers.openai_responses import RESPONSES
@@ -20,6 +21,7 @@ DIALECTS: dict[str, tuple[Api, Dialect]] = {
     "chat": (Api.CHAT, CHAT),
     "completions": (Api.COMPLETIONS, COMPLETIONS),
     "responses": (Api.RESPONSES, RESPONSES),
+    "messages": (Api.MESSAGES, MESSAGES),
 }
 CASES = sorted(p.parent for p in GOLDEN.glob("*/*/case.json"))
 

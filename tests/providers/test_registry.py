@@ -46,6 +46,40 @@ def said(prepared: UpstreamCall) -> Any:
     return json.loads(prepared.body)
 
 
+@pytest.mark.parametrize("base", ["http://h", "http://h/", "http://h/v1", "http://h/v1/"])
+@pytest.mark.parametrize(("api", "path"), [(Api.MESSAGES, "/v1/messages"), (Api.COUNT_TOKENS, "/v1/messages/count_tokens")])
+def test_anthropic_is_called_as_its_sdks_call_it(base: str, api: Api, path: str) -> None:
+    prepared = call(provider("anthropic", base), candidate(), api=api)
+    assert (prepared.url, said(prepared)) == ("http://h" + path, {"model": "m"})
+    assert prepared.headers == {
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "anthropic-version": "2023-06-01",
+        "x-api-key": "secret-key",
+    }
+
+
+def test_the_version_of_the_api_is_the_files_else_the_callers_else_the_first() -> None:
+    plain, pinned = (provider("anthropic", "http://h", headers=h) for h in ((), (("Anthropic-Version", "pinned"),)))
+    probes = [each.probe_call().headers["anthropic-version"] for each in (plain, pinned)]
+    calls = [call(each, candidate(), api=Api.MESSAGES, anthropic_version="c") for each in (plain, pinned)]
+    assert [*probes, *(each.headers["anthropic-version"] for each in calls)] == ["2023-06-01", "pinned", "c", "pinned"]
+
+
+def test_anthropics_key_goes_as_a_bearer_where_the_file_says_so() -> None:
+    spec = ProviderSpec("p", "anthropic", "http://h", (KEY,), sends_bearer=True)
+    headers = call(bind(spec, NoTransport()), candidate(), api=Api.MESSAGES).headers
+    assert headers["authorization"] == "Bearer secret-key"
+    assert "x-api-key" not in headers
+
+
+def test_under_a_hard_budget_a_message_without_a_cap_gets_one() -> None:
+    request = parse_request(Api.MESSAGES, b'{"model":"a"}')
+    bound = provider("anthropic", "http://h")
+    prepared = bound.prepare(candidate(), request, KEY, forwarded={}, timeouts=Timeouts(), total_s=9.0, cap=50)
+    assert said(prepared) == {"model": "m", "max_tokens": 50}
+
+
 @pytest.mark.parametrize("kind", ["openai", "openai-compatible", "groq", "mistral", "ollama", "vllm", "huggingface"])
 @pytest.mark.parametrize("base", ["http://h/v1", "http://h/v1/"])
 def test_a_compatible_provider_is_called_below_its_base_url_with_a_bearer(kind: str, base: str) -> None:
