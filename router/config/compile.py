@@ -9,7 +9,7 @@ from router.config.fields import split_listen
 from router.config.load import Loaded
 from router.config.masking import masked_yaml
 from router.config.prices import Listed, look_up, table_version
-from router.config.provider_types import AZURE_DEFAULT_VERSION, PROVIDER_TYPES, default_apis
+from router.config.provider_types import AZURE_DEFAULT_VERSION, PROVIDER_TYPES, default_apis, translated_apis
 from router.config.schema import BudgetsConfig, RouterConfig
 from router.config.schema_catalog import (
     AliasConfig,
@@ -115,6 +115,8 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loa
     kind = PROVIDER_TYPES[config.type]
     version = config.api_version or (AZURE_DEFAULT_VERSION if kind.name == "azure-openai" else "")
     keys = [(key.key, key.weight) for key in config.api_keys] or ([(config.api_key, 1)] if config.api_key else [])
+    # Nothing can be asked of a type that is not built yet: plans leave its targets out.
+    apis = frozenset(config.apis or default_apis(kind, version) if kind.is_built else ())
     return ProviderSpec(
         name=name,
         type=kind.name,
@@ -128,8 +130,8 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loa
         proxy=config.proxy,
         stream_usage=config.stream_usage if config.stream_usage is not None else True,
         bills_on_cancel=config.bills_on_cancel,
-        # Nothing can be asked of a type that is not built yet: plans leave its targets out.
-        apis=frozenset(config.apis or default_apis(kind, version)) if kind.is_built else frozenset(),
+        apis=apis,
+        translates=translated_apis(apis),
         timeouts=_timeouts(config.timeouts, timeouts),
         options=_without_locks(config.simulate.model_dump(exclude_none=True)),
     )

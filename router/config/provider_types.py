@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from router.domain.requests import Api
+from router.domain.requests import SAID_IN, Api
 
 _CHAT, _COMPLETIONS, _RESPONSES = Api.CHAT, Api.COMPLETIONS, Api.RESPONSES
 _EMBEDDINGS, _MODERATIONS = Api.EMBEDDINGS, Api.MODERATIONS
@@ -101,3 +101,8 @@ def default_apis(kind: ProviderType, api_version: str) -> frozenset[Api]:
     if kind.name == "azure-openai" and api_version not in AZURE_V1:
         return kind.apis - {_RESPONSES}
     return kind.apis & kind.unasked
+
+
+def translated_apis(apis: frozenset[Api]) -> frozenset[Api]:
+    """What a provider that speaks `apis` can be asked beside them, in the words of one of them."""
+    return frozenset(api for api, spoken in SAID_IN.items() if api not in apis and not apis.isdisjoint(spoken))

@@ -263,8 +263,8 @@ class ChatQuery(msgspec.Struct, frozen=True):
     by name: a target that is not of the same family refuses or drops each of them by name.
 
     `audio` is OpenAI's `{voice, format}` where the answer is to be spoken; `modalities` what it may hold. `wants_usage`: the
-    stream is to end with its usage, in dialects that tell it only where asked. `is_legacy`: the caller speaks of OpenAI's old
-    `functions`, and its answer names a `function_call`.
+    stream is to end with its usage, in dialects that tell it only where asked. `is_legacy`: the caller speaks of OpenAI's
+    old `functions`, and its answer names a `function_call`.
     """
 
     origin: Family

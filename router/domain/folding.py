@@ -1,9 +1,9 @@
 """A stream made whole, and a whole answer made a stream: the two shapes of one answer convert without loss."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import assert_never
 
+import msgspec
 from msgspec.structs import replace
 
 from router.domain.chat import (
@@ -36,16 +36,15 @@ from router.domain.events import (
 from router.domain.usage import Usage
 
 
-@dataclass(slots=True)
-class _Growing:
+class _Growing(msgspec.Struct):
     """A part under way: what it began with, and what was added since."""
 
     head: Part
-    text: list[str] = field(default_factory=list)
-    transcript: list[str] = field(default_factory=list)
-    encrypted: list[str] = field(default_factory=list)
-    citations: list[Citation] = field(default_factory=list)
-    logprobs: list[Logprob] = field(default_factory=list)
+    text: list[str] = msgspec.field(default_factory=list)
+    transcript: list[str] = msgspec.field(default_factory=list)
+    encrypted: list[str] = msgspec.field(default_factory=list)
+    citations: list[Citation] = msgspec.field(default_factory=list)
+    logprobs: list[Logprob] = msgspec.field(default_factory=list)
     signature: str = ""
 
     def whole(self) -> Part:
@@ -75,11 +74,10 @@ class _Growing:
         return part
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(msgspec.Struct):
     """One choice under way. A part that was told again, whole, stands as it was told."""
 
-    parts: dict[int, _Growing] = field(default_factory=dict)
+    parts: dict[int, _Growing] = msgspec.field(default_factory=dict)
     end: Finished | None = None
 
     def choice(self) -> Choice:

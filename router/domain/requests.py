@@ -1,6 +1,7 @@
 """The request as it came: raw bytes, the API it speaks, and the few fields the gateway acts on."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +53,12 @@ API_SCOPE = {
     Api.MESSAGES: Scope.MESSAGES,
     Api.COUNT_TOKENS: Scope.MESSAGES,
 }
+
+SAID_IN: Mapping[Api, tuple[Api, ...]] = {
+    Api.CHAT: (Api.MESSAGES,),
+    Api.MESSAGES: (Api.CHAT,),
+}
+"""Of each API whose requests can be translated, those in whose words they can be said, the best first."""
 
 
 class Fields(msgspec.Struct, frozen=True):

@@ -72,6 +72,7 @@ class ProviderSpec:
 
     `ca_digest` is that of the content of `ca_file`. `proxy` is the URL of an HTTP proxy, "" for none. `trusted_host` False:
     its address is nobody's who may name private ones. `sends_bearer`: its keys go as bearer tokens, whatever its type does.
+    `apis` it speaks itself, `translates` are those that it is asked in the words of one of them.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ProviderSpec:
     stream_usage: bool = True
     bills_on_cancel: bool = False
     apis: frozenset[Api] = frozenset(Api)
+    translates: frozenset[Api] = frozenset()
     timeouts: Timeouts = Timeouts()
     options: Mapping[str, object] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ class Answer(msgspec.Struct):
 
     `frames` yields whole frames in the upstream's bytes and raises a GatewayError where the stream breaks. `passed` are
     the provider's headers that travel down. `cost` None is not yet known: a stream's. `purse` is that of the
-    budget nearest to its end, None where no budget applies.
+    budget nearest to its end, None where no budget applies. `dropped` names what of the request its target was not told.
     """
 
     status: int
@@ -28,3 +28,4 @@ class Answer(msgspec.Struct):
     cost: NanoUSD | None
     purse: Purse | None
     case: Case
+    dropped: tuple[str, ...] = ()

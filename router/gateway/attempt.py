@@ -29,6 +29,7 @@ from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
 from router.providers.registry import BoundProvider
 from router.providers.sse import FrameSplitter
+from router.providers.translated import Splitter, Translation
 
 MAX_ANSWER_BYTES = 256 * 2**20
 MAX_REFUSAL_BYTES = 2**20
@@ -41,11 +42,14 @@ _TOLD: Mapping[str, str] = {
     FailureKind.FIRST_BYTE_TIMEOUT.value: "nothing came within the first-byte time",
     FailureKind.TOTAL_TIMEOUT.value: "the answer was not whole within the time for the request",
 }
+_STREAM = "text/event-stream"
+_JSON = "application/json"
 _REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
 
 
 class Reply(msgspec.Struct):
-    """What a target said, ready for the caller: `body`, or `frames` of a stream whose first frame has arrived."""
+    """What a target said, ready for the caller: `body`, or `frames` of a stream whose first frame has arrived.
+    `dropped`: what of the request the target was not told."""
 
     status: int
     content_type: str
@@ -53,6 +57,7 @@ class Reply(msgspec.Struct):
     frames: AsyncIterator[bytes] | None
     passed: Mapping[str, str]
     attempt: Attempt
+    dropped: tuple[str, ...] = ()
 
 
 class Bench(msgspec.Struct, frozen=True):
@@ -70,7 +75,14 @@ class OpenAttempt:
     """An attempt under way. Ends exactly once: by its answer's end, by a failure, or by `leave`."""
 
     def __init__(
-        self, bench: Bench, candidate: Candidate, provider: BoundProvider, *, credential: str, secured: Secured | None
+        self,
+        bench: Bench,
+        candidate: Candidate,
+        provider: BoundProvider,
+        *,
+        credential: str,
+        secured: Secured | None,
+        translation: Translation | None = None,
     ) -> None:
         self._bench = bench
         self._request = bench.request
@@ -80,9 +92,10 @@ class OpenAttempt:
         self._target = candidate.target.id
         self._candidate = candidate
         self._secured = secured
+        self._translation = translation
         self._answer: UpstreamAnswer | None = None
         self._stream: StreamMeter | None = None
-        self._splitter = FrameSplitter()
+        self._splitter: Splitter = FrameSplitter() if translation is None else translation.framing.splitter()
         self._is_sent = self._is_over = False
         self.record = bench.meter.begin(candidate, credential)
         if secured is not None:
@@ -110,15 +123,20 @@ class OpenAttempt:
             if verdict is not Verdict.ANSWER:
                 raise self._refused(answer, outcome, credential)
             content_type = headers.get("content-type", "application/json")
-            body = frames = None
-            if outcome is Outcome.OK and content_type.startswith("text/event-stream"):
+            translation, body, frames = self._translation, None, None
+            media_type = _STREAM if translation is None else translation.framing.media_type
+            if outcome is Outcome.OK and content_type.startswith(media_type):
                 frames = await self._open_stream(answer)
             else:
                 body = await self._read(answer, outcome)
         except TransportFailure as failure:
             raise self._lost(failure) from None
         passed = {name: headers[name] for name in PASSED_DOWN if name in headers}
-        return Reply(answer.status, content_type, body, frames, passed, self.record)
+        reply = Reply(answer.status, content_type, body, frames, passed, self.record)
+        if translation is not None:
+            reply.content_type = _JSON if frames is None else _STREAM
+            reply.dropped = translation.dropped
+        return reply
 
     def leave(self, reason: str) -> None:
         """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
@@ -143,10 +161,13 @@ class OpenAttempt:
         if outcome is Outcome.REFUSED_UPSTREAM:
             body = scrub(await _beginning(answer, MAX_REFUSAL_BYTES), self._provider.spec.credentials)
             self._end(outcome, f"HTTP {answer.status}")
-            return body
+            return body if self._translation is None else self._translation.refusal(answer.status, body)
         try:
             body = await answer.read(MAX_ANSWER_BYTES)
-            usage = self._provider.dialects[self._request.api].usage_of(body)
+            if self._translation is None:
+                usage = self._provider.dialects[self._request.api].usage_of(body)
+            else:
+                body, usage = self._translation.answer(body, self._began_s)
         except TransportFailure as failure:
             raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
         except ValueError as error:
@@ -158,7 +179,11 @@ class OpenAttempt:
     async def _open_stream(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
         """Wait for the first whole frame: until it is here, a failure may still go to another target."""
         provider, request = self._provider, self._request
-        stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
+        stream: StreamMeter
+        if self._translation is None:
+            stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
+        else:
+            stream = self._translation.meter(self._began_s)
         self._stream = stream
         watch = self._watch(stream)
         chunks = answer.chunks()
@@ -187,11 +212,13 @@ class OpenAttempt:
                     yield out
                     if watch.has_overrun:
                         raise self._overrun()
+            rest = self._splitter.end()
+            last = relayed(rest) if rest else b""
+            if stream.finished:
+                last += stream.close()
         except TransportFailure as failure:
             outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
             raise self._broken(outcome, failure.kind.value) from None
-        rest = self._splitter.end()
-        last = relayed(rest) if rest else b""
         # A frame without its blank line is relayed only as the end: nothing could follow it and still be read.
         if last and (stream.finished or stream.failed):
             yield last
@@ -203,6 +230,11 @@ class OpenAttempt:
             self._end(Outcome.OK)
         else:
             raise self._broken(Outcome.TRUNCATED, "the stream stopped before its end")
+
+    @property
+    def _began_s(self) -> int:
+        """Seconds since the epoch, for answers that do not tell when they were made."""
+        return self.record.started_at // 1_000_000
 
     def _watch(self, stream: StreamMeter) -> Watch:
         bench = self._bench

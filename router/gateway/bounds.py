@@ -31,7 +31,7 @@ _OUTPUTLESS = frozenset({Api.EMBEDDINGS, Api.MODERATIONS, Api.COUNT_TOKENS})
 # never text.
 _TELLING = re.compile(
     rb'"(image_url|url|file_data|file_id|file_url|previous_response_id|conversation|prediction|web_search_options|tools'
-    rb'|functions|response_format|text|n|best_of|prompt|media_type|container|mcp_servers|speed|output_config|output_format'
+    rb"|functions|response_format|text|n|best_of|prompt|media_type|container|mcp_servers|speed|output_config|output_format"
     rb'|context_management)"\s*:'
 )
 # Content whose size the body does not show.

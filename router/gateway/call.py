@@ -172,7 +172,7 @@ class Call:
         provider = do.generation.providers[candidate.target.provider]
         timeouts = candidate.alias.timeouts or provider.spec.timeouts
         try:
-            call = provider.prepare(
+            call, translation = provider.prepare(
                 candidate,
                 do.request,
                 credential,
@@ -185,7 +185,9 @@ class Call:
             if secured is not None:
                 secured.hold.cancel()
             raise
-        self._open = OpenAttempt(self._bench, candidate, provider, credential=label, secured=secured)
+        self._open = OpenAttempt(
+            self._bench, candidate, provider, credential=label, secured=secured, translation=translation
+        )
         return await self._open.send(call, credential)
 
     def _left_s(self) -> float:

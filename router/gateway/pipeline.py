@@ -222,4 +222,5 @@ def _answer(case: Case, reply: Reply, purse: Purse | None) -> Answer:
         cost=meter.cost if reply.frames is None else None,
         purse=purse,
         case=case,
+        dropped=reply.dropped,
     )

@@ -178,7 +178,7 @@ class _Planner:
         if target.id in self.health.ejected:
             return "ejected"
         provider = self.snapshot.providers[target.provider]
-        if self.facets.api not in provider.apis:
+        if self.facets.api not in provider.apis and self.facets.api not in provider.translates:
             return f"{provider.name} {DOES_NOT_SPEAK} {self.facets.api.value}"
         if target.price is None and self.snapshot.unknown_price is UnknownPrice.REJECT:
             return NO_PRICE

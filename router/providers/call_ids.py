@@ -1,4 +1,4 @@
-"""Ids for calls of tools where a provider gives none: made from the call's place, so that the same turn makes the same id."""
+"""Ids for calls of tools where a provider gives none: made from the call's place, so that a turn makes the same again."""
 
 from hashlib import sha256
 

@@ -1,23 +1,32 @@
 """Binds a configured provider to what is needed to call it: dialects, URLs, headers, a transport. One table row a type."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import quote
 
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1
 from router.domain.ports import Transport
-from router.domain.requests import Api, ModelRequest
+from router.domain.requests import SAID_IN, Api, ModelRequest
 from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
 from router.domain.upstream import UpstreamCall
 from router.providers import openai_chat, openai_media, openai_responses
 from router.providers.anthropic import messages
+from router.providers.anthropic.codec import ANTHROPIC
+from router.providers.anthropic.query_in import HINTS as ANTHROPIC_HINTS
+from router.providers.codec import CallerSide, TargetSide
 from router.providers.credentials import AuthHeader, api_key, bearer, x_api_key
 from router.providers.dialect import Dialect
+from router.providers.openai_chat_codec.codec import OPENAI_CHAT, OpenAIChat
+from router.providers.openai_chat_codec.query_in import HINTS
+from router.providers.openai_chat_codec.query_out import COMPATIBLE, OPENAI, Accent
 from router.providers.translated import Translated, Translation
 
 TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
 """The caller's headers that a provider sees. Nothing else of the caller's does."""
+
+_TRAVELS_UP_TRANSLATED = ("accept", "traceparent", "user-agent")
+"""Of those what a provider sees that is not spoken to in the caller's dialect."""
 
 PROBE_TIMEOUT_S = 15.0
 ANTHROPIC_DEFAULT_VERSION = "2023-06-01"
@@ -37,6 +46,8 @@ _CAPS: Mapping[Api, str] = {
     Api.RESPONSES: "max_output_tokens",
     Api.MESSAGES: "max_tokens",
 }
+_NEEDS_CAP = frozenset({Api.MESSAGES})
+"""Where a request must name an output cap: what the catalog says is more than a codec could know."""
 _STREAM_USAGE_APIS = frozenset({Api.CHAT, Api.COMPLETIONS})
 _NOWHERE = "http://simulated.invalid/v1"
 
@@ -47,7 +58,7 @@ class Route(Protocol):
     @property
     def models_url(self) -> str: ...
 
-    def url(self, api: Api, candidate: Candidate) -> str: ...
+    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str: ...
 
     def model(self, candidate: Candidate) -> str: ...
 
@@ -60,7 +71,7 @@ class PathRoute:
         self._by_deployment = by_deployment
         self.models_url = f"{base_url}/models{query}"
 
-    def url(self, api: Api, candidate: Candidate) -> str:
+    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str:
         return self._urls[api]
 
     def model(self, candidate: Candidate) -> str:
@@ -76,7 +87,7 @@ class DeploymentRoute:
         self._urls: dict[tuple[Api, str], str] = {}
         self.models_url = f"{base_url}/models{self._query}"
 
-    def url(self, api: Api, candidate: Candidate) -> str:
+    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str:
         deployment = _deployment(candidate)
         found = self._urls.get((api, deployment))
         if found is None:
@@ -116,13 +127,13 @@ def _azure_route(spec: ProviderSpec) -> Route:
 @dataclass(frozen=True, slots=True)
 class _Binding:
     """How a type differs from the rest. `asks_usage` False: a stream reports its usage unasked, and must not be asked.
-    `chat_cap`: by which name the type's chat API takes an output cap. `first`: headers that the caller's and the configured
+    `chat`: how its Chat Completions differ from those of others. `first`: headers that the caller's and the configured
     ones may replace."""
 
     route: "_RouteOf" = _path_route
     auth: AuthHeader = bearer
     asks_usage: bool = True
-    chat_cap: str = "max_tokens"
+    chat: Accent = COMPATIBLE
     first: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -131,8 +142,8 @@ class _RouteOf(Protocol):
 
 
 _BINDINGS = {
-    "openai": _Binding(chat_cap="max_completion_tokens"),
-    "azure-openai": _Binding(route=_azure_route, auth=api_key, chat_cap="max_completion_tokens"),
+    "openai": _Binding(chat=OPENAI),
+    "azure-openai": _Binding(route=_azure_route, auth=api_key, chat=OPENAI),
     "anthropic": _Binding(route=_anthropic_route, auth=x_api_key, first={"anthropic-version": ANTHROPIC_DEFAULT_VERSION}),
     "openai-compatible": _Binding(),
     "simulated": _Binding(),
@@ -141,6 +152,41 @@ _BINDINGS = {
     "ollama": _Binding(),
     "vllm": _Binding(),
     "huggingface": _Binding(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """How an API is served that the provider does not speak. `spoken`: whose URL the translated request goes to."""
+
+    translated: Translated
+    spoken: Api
+
+
+def _lane(api: Api, binding: _Binding, spec: ProviderSpec) -> Lane:
+    """The first dialect of the provider's that the caller's can be said in."""
+    spoken = next(native for native in SAID_IN[api] if native in spec.apis)
+    caller, hints = _CALLERS[api]
+    return Lane(Translated(caller, _TARGETS[spoken](binding, spec), hints=hints), spoken)
+
+
+def _chat_target(binding: _Binding, spec: ProviderSpec) -> TargetSide:
+    return OpenAIChat(replace(binding.chat, asks_usage=binding.asks_usage and spec.stream_usage))
+
+
+def _messages_target(binding: _Binding, spec: ProviderSpec) -> TargetSide:
+    return ANTHROPIC
+
+
+_CALLERS: Mapping[Api, tuple[CallerSide, Mapping[str, str]]] = {
+    Api.CHAT: (OPENAI_CHAT, HINTS),
+    Api.MESSAGES: (ANTHROPIC, ANTHROPIC_HINTS),
+}
+"""Who may be translated, and which of its fields nobody need be told."""
+
+_TARGETS: Mapping[Api, Callable[[_Binding, ProviderSpec], TargetSide]] = {
+    Api.CHAT: _chat_target,
+    Api.MESSAGES: _messages_target,
 }
 
 
@@ -156,6 +202,7 @@ class BoundProvider:
     asks_usage: bool
     chat_cap: str
     first: Mapping[str, str]
+    lanes: "Mapping[Api, Lane]" = field(default_factory=dict)
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def injects_usage(self, request: ModelRequest) -> bool:
@@ -172,27 +219,35 @@ class BoundProvider:
         timeouts: Timeouts,
         total_s: float,
         cap: int | None = None,
-    ) -> UpstreamCall:
-        """The call for one attempt.
+    ) -> tuple[UpstreamCall, Translation | None]:
+        """The call for one attempt, and the way back for its answer: None where its bytes pass.
 
         `cap`: an output cap to set, since the caller gave none. `forwarded`: the caller's headers, names in lower case;
         those that may travel do.
 
         Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
         """
+        api = request.api
+        dialect = self.dialects.get(api)
         headers = {"content-type": "application/json", **self.first}
-        for name in TRAVELS_UP:
+        for name in TRAVELS_UP if dialect is not None else _TRAVELS_UP_TRANSLATED:
             if (value := forwarded.get(name)) is not None:
                 headers[name] = value
         headers.update(self._headers(credential))
-        api = request.api
-        named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
-        body = self.dialects[api].build_body(
-            request, self.route.model(candidate), inject_usage=self.injects_usage(request), cap=named_cap
-        )
-        return UpstreamCall(
+        model, translation = self.route.model(candidate), None
+        if dialect is not None:
+            named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
+            body = dialect.build_body(request, model, inject_usage=self.injects_usage(request), cap=named_cap)
+        else:
+            lane = self.lanes[api]
+            api = lane.spoken
+            if cap is None and api in _NEEDS_CAP:
+                cap = candidate.alias.max_output_tokens
+            translation = lane.translated.translation(request, model, candidate.target.id, cap=cap)
+            body = translation.body
+        call = UpstreamCall(
             method="POST",
-            url=self.route.url(api, candidate),
+            url=self.route.url(api, candidate, stream=request.stream),
             headers=headers,
             body=body,
             stream=request.stream,
@@ -202,6 +257,7 @@ class BoundProvider:
             ca_digest=self.spec.ca_digest,
             trusted_host=self.spec.trusted_host,
         )
+        return call, translation
 
     def probe_call(self, credential: Credential | None = None) -> UpstreamCall:
         """A free question: the list of models. With the first credential where none is given."""
@@ -243,6 +299,7 @@ def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
         route=binding.route(spec),
         auth=bearer if spec.sends_bearer else binding.auth,
         asks_usage=binding.asks_usage and spec.stream_usage,
-        chat_cap=binding.chat_cap,
+        chat_cap=binding.chat.cap,
         first=binding.first,
+        lanes={api: _lane(api, binding, spec) for api in spec.translates},
     )

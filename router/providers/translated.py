@@ -134,7 +134,7 @@ class TranslatedMeter:
 
     @property
     def usage(self) -> Usage | None:
-        """The last count; of a stream that stopped on its way it is too small, and what has passed counts if that is more."""
+        """The last count; of a stream that stopped on its way it is too small, and what has passed counts if it is more."""
         usage = self._usage
         if usage is None or self._decoder.finished:
             return usage
@@ -159,7 +159,7 @@ class TranslatedMeter:
         if self.failed:
             return b""
         last = [self._said(event) for event in self._decoder.close()]
-        return b"".join(last) + (b"" if self.failed else self._encoder.close())
+        return b"".join([*last, self._encoder.close()])
 
     def estimated_output_tokens(self) -> int:
         """An event is a token where it is as short as one, else four bytes are."""

@@ -25,7 +25,7 @@ _CORS_ALLOWED = (
     "anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain"
 )
 _CORS_EXPOSED = (
-    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-cost-usd, retry-after, "
+    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-router-dropped, x-cost-usd, retry-after, "
     "x-budget-limit-usd, x-budget-remaining-usd, x-budget-reset, x-budget-warning, idempotent-replayed"
 )
 
@@ -98,6 +98,8 @@ def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
         headers["X-Router-Upstream-Request-Id"] = answer.upstream_request_id
     if answer.cost is not None:
         headers["X-Cost-USD"] = usd_text(answer.cost)
+    if answer.dropped:
+        headers["X-Router-Dropped"] = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
     headers.update(answer.passed)
     headers.update(limit_headers(case.reservation.allowance))
     if answer.purse is not None:

@@ -1,4 +1,4 @@
-"""Recorded provider traffic of the APIs that are relayed as they are, where it lies beside the project; no part of it is kept here.
+"""Recorded provider traffic of APIs that are relayed as they are, where it lies beside the project; none is kept here.
 
 One exchange is what a recorder saw of one call: the request as JSON, the answer's status, headers and bytes. What is
 missing (a request, a content type) is made up here and nowhere else.

@@ -63,7 +63,10 @@ def asking(block: str) -> str:
     [
         (asking('{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}'), "image_url"),
         (asking('{"type":"document","source":{"type":"url","url":"https://example.com/a.pdf"}}'), "image_url"),
-        (asking('{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA=="}}'), "media_type"),
+        (
+            asking('{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AA=="}}'),
+            "media_type",
+        ),
         (asking('{"type":"image","source":{"type":"file","file_id":"file_1"}}'), "file_id"),
         ('"messages":[],"container":"container_1"', "container"),
         ('"messages":[],"container":{"skills":[]}', "container"),

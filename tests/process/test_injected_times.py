@@ -38,12 +38,14 @@ async def serving(handle: Callable[[web.BaseRequest], Awaitable[web.StreamRespon
         await runner.cleanup()
 
 
-def streaming(frames: Callable[[], AsyncIterator[bytes]]) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+def streaming(
+    frames: Callable[[], AsyncIterator[bytes]], api: Api = Api.CHAT
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         tasks = SystemTasks(Unobserved())
-        stream = EventStream(response, request, Api.CHAT, tasks=tasks, write_stall_s=60, heartbeat_s=0.1)
+        stream = EventStream(response, request, api, tasks=tasks, write_stall_s=60, heartbeat_s=0.1)
         try:
             await stream.relay(frames())
         except UpstreamTruncated:
@@ -66,6 +68,20 @@ async def test_silence_is_bridged_by_comments_between_whole_frames() -> None:
         await wire.until(b"data: 1\n\n")
         between = await wire.until(b"data: 2\n\n")
     assert between.count(b": keep-alive\n\n") in {2, 3}
+
+
+async def test_an_anthropic_caller_is_pinged_in_silence_and_told_of_a_break_in_its_own_words() -> None:
+    async def frames() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.sleep(0.35)
+        raise UpstreamTruncated("sim: reset")
+
+    async with serving(streaming(frames, Api.MESSAGES)) as served, Wire(served) as wire:
+        wire.post("/", {}, Connection="close")
+        raw = await wire.rest()
+    assert raw.count(b'event: ping\ndata: {"type": "ping"}\n\n') in {2, 3}
+    assert b": keep-alive" not in raw
+    assert b'event: error\ndata: {"type":"error","error":{"type":"upstream_error","message":"sim: reset"}}\n\n' in raw
 
 
 async def test_a_busy_stream_has_no_comments() -> None:

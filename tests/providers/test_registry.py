@@ -38,7 +38,7 @@ def call(
     bound: BoundProvider, to: Candidate, *, api: Api = Api.CHAT, body: bytes = b'{"model":"a"}', **forwarded: str
 ) -> UpstreamCall:
     told = {name.replace("_", "-"): value for name, value in forwarded.items()}
-    return bound.prepare(to, parse_request(api, body), KEY, forwarded=told, timeouts=Timeouts(), total_s=9.0)
+    return bound.prepare(to, parse_request(api, body), KEY, forwarded=told, timeouts=Timeouts(), total_s=9.0)[0]
 
 
 def said(prepared: UpstreamCall) -> Any:
@@ -76,7 +76,7 @@ def test_anthropics_key_goes_as_a_bearer_where_the_file_says_so() -> None:
 def test_under_a_hard_budget_a_message_without_a_cap_gets_one() -> None:
     request = parse_request(Api.MESSAGES, b'{"model":"a"}')
     bound = provider("anthropic", "http://h")
-    prepared = bound.prepare(candidate(), request, KEY, forwarded={}, timeouts=Timeouts(), total_s=9.0, cap=50)
+    prepared, _ = bound.prepare(candidate(), request, KEY, forwarded={}, timeouts=Timeouts(), total_s=9.0, cap=50)
     assert said(prepared) == {"model": "m", "max_tokens": 50}
 
 
@@ -165,7 +165,7 @@ def test_only_the_listed_headers_travel_up() -> None:
 def test_a_provider_without_a_key_sends_none() -> None:
     bound = provider("ollama", "http://h/v1")
     request = parse_request(Api.CHAT, b"{}")
-    prepared = bound.prepare(candidate(), request, None, forwarded={}, timeouts=Timeouts(), total_s=1.0)
+    prepared, _ = bound.prepare(candidate(), request, None, forwarded={}, timeouts=Timeouts(), total_s=1.0)
     assert "authorization" not in prepared.headers
 
 

@@ -77,6 +77,8 @@ def part_of(block: Block | Foreign, raw: msgspec.Raw, path: str) -> Part:
             return Text(block.text, citations, cache=mark_of(block.cache_control))
         case ToolUseBlock():
             arguments = bytes(block.input).decode()
+            if not arguments.startswith("{"):
+                raise InvalidRequest(f"{path}.input: expected an object", param=f"{path}.input")
             return ToolCall(block.id, block.name, arguments, cache=mark_of(block.cache_control))
         case ToolResultBlock():
             given = block.content

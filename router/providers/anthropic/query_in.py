@@ -24,6 +24,13 @@ from router.providers.anthropic.blocks import EMPTY, NULL, Cache, Kind, refuse
 from router.providers.anthropic.content_in import mark_of, read_content
 from router.providers.anthropic.wording import TIERS_ASKED
 
+HINTS = {
+    "tools.eager_input_streaming": "how finely a tool's input is cut into pieces",
+    "context_management": "what Anthropic may leave out of a long conversation; another provider gets all of it",
+    "diagnostics": "why Anthropic's cache was missed",
+}
+"""Fields that change nothing of an answer: a target that does not know them need not be told, and why."""
+
 _ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT, "system": Role.SYSTEM}
 
 
@@ -197,7 +204,7 @@ def _tool(raw: msgspec.Raw, path: str, others: dict[str, msgspec.Raw]) -> Tool |
     except (msgspec.MsgspecError, RecursionError) as error:
         return _hosted(raw, path, error)
     if found.eager_input_streaming is not None:
-        others[f"{path}.eager_input_streaming"] = msgspec.Raw(msgspec.json.encode(found.eager_input_streaming))
+        others["tools.eager_input_streaming"] = msgspec.Raw(msgspec.json.encode(found.eager_input_streaming))
     return Tool(
         found.name,
         found.description,

@@ -44,6 +44,7 @@ DROPPED: Mapping[str, str] = {
 }
 """What is left out without a refusal, and why. It is told in `x-router-dropped`."""
 
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _FORCING = frozenset({ToolMode.REQUIRED, ToolMode.NAMED})
 
 
@@ -209,6 +210,6 @@ def _others(query: ChatQuery, body: Json, writer: ContentWriter) -> None:
         elif query.origin is not Family.ANTHROPIC:
             raise writer.refuse(name, "Anthropic has nothing like it")
         elif name == "output_config":
-            body[name] = msgspec.json.decode(raw) | body.get(name, {})
+            body[name] = _MEMBERS.decode(raw) | body.get(name, {})
         else:
             body[name] = raw

@@ -43,7 +43,7 @@ class Said(msgspec.Struct):
 class Message(msgspec.Struct):
     """`content` is unread; `role` and `type` are always the same."""
 
-    type: str = "message"
+    type: str = ""
     id: str = ""
     model: str = ""
     content: list[msgspec.Raw] = msgspec.field(default_factory=list)
@@ -95,6 +95,10 @@ def tier_of(usage: msgspec.Raw) -> str:
     except msgspec.MsgspecError:
         return ""
     return TIERS_GIVEN.get(tier or "", tier or "")
+
+
+_TIERS = frozenset({"standard", "priority", "batch"})
+"""What Anthropic's callers know; other providers have tiers of their own."""
 
 
 def encode_result(result: ChatResult, query: ChatQuery) -> bytes:
@@ -155,8 +159,9 @@ def usage_object(usage: Usage | None, tier: str = "") -> Json:
     }
     if counts.reasoning_tokens:
         said["output_tokens_details"] = {"thinking_tokens": counts.reasoning_tokens}
-    if tier:
-        said["service_tier"] = told(TIERS_GIVEN, tier) or tier
+    word = told(TIERS_GIVEN, tier) or tier
+    if word in _TIERS:
+        said["service_tier"] = word
     return said
 
 

@@ -75,6 +75,9 @@ class MessageReader:
     # -- what the assistant said ------------------------------------------------------------------------------
 
     def _assistant_parts(self, message: Members) -> tuple[Part, ...]:
+        if message.flag("prefix"):
+            # Mistral's: to go on from these words. Its clients send `false` with every other message.
+            self._others[message.at("prefix")] = msgspec.Raw(b"true")
         reasoning = read_reasoning({name: message.any(name) for name in _REASONING})
         parts: list[Part] = [*reasoning, *self._content(message)]
         if refusal := message.text("refusal"):

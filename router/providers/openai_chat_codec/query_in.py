@@ -28,6 +28,7 @@ HINTS = {
     "prompt_cache_options": "how OpenAI caches a prompt; another provider's is its own",
     "prediction": "a guess at the answer, for speed alone",
     "stream_options.include_obfuscation": "padding of OpenAI's frames",
+    "usage": "OpenRouter's wish to be told the usage",
 }
 """Fields that change nothing of an answer: a target that does not know them need not be told, and why."""
 

@@ -27,7 +27,6 @@ DROPPED = {
 """What is left out of a request, and why that is right."""
 
 _EFFORT_BY_BUDGET = ((2048, "low"), (8192, "medium"))
-_TIERS = {Family.ANTHROPIC: {"auto": "auto", "standard_only": "default"}}
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -42,6 +41,7 @@ class Accent:
     has_top_k: bool = True
 
 
+COMPATIBLE = Accent()
 OPENAI = Accent(cap="max_completion_tokens", has_developer=True, has_top_k=False)
 
 
@@ -94,8 +94,6 @@ def _put_sampling(body: dict[str, Any], query: ChatQuery, accent: Accent, droppe
 
 
 def _put_rest(body: dict[str, Any], query: ChatQuery, dropped: dict[str, None]) -> None:
-    tiers = _TIERS.get(query.origin)
-    tier = query.service_tier if tiers is None else tiers.get(query.service_tier, "")
     told = {
         "parallel_tool_calls": query.is_parallel,
         "verbosity": query.verbosity,
@@ -103,7 +101,7 @@ def _put_rest(body: dict[str, Any], query: ChatQuery, dropped: dict[str, None]) 
         "audio": query.audio,
         "user": query.user,
         "metadata": query.metadata,
-        "service_tier": tier,
+        "service_tier": query.service_tier,
         "store": query.store,
         "prompt_cache_key": query.cache_key,
     }

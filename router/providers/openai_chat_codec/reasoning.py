@@ -7,6 +7,8 @@ their `format` says whose they are.
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from router.domain.chat import Family, Part, Reasoning
 
 _FORMATS = {
@@ -23,10 +25,9 @@ def read_reasoning(said: dict[str, Any]) -> tuple[Reasoning, ...]:
     """The reasoning of one message. The details, where there are any, say the same as the plain text and more."""
     details = said.get("reasoning_details")
     if isinstance(details, list):
-        read = [_read_detail(detail) for detail in details if isinstance(detail, dict)]
-        found = tuple(part for part in read if part.text or part.encrypted or part.signature)
+        found = [part for part in _joined(details) if part.text or part.encrypted or part.signature]
         if found:
-            return found
+            return tuple(found)
     text = plain_reasoning(said)
     return (Reasoning(text, Family.CHAT),) if text else ()
 
@@ -38,6 +39,23 @@ def plain_reasoning(said: dict[str, Any]) -> str:
         if isinstance(text, str) and text:
             return text
     return ""
+
+
+def _joined(details: list[Any]) -> Iterable[Reasoning]:
+    """Callers of streams send back what they gathered: the pieces of one detail, by type and index, are one again."""
+    last: tuple[object, ...] = ()
+    whole: list[Reasoning] = []
+    for detail in details:
+        if not isinstance(detail, dict):
+            continue
+        piece, place = _read_detail(detail), (detail.get("type"), detail.get("index"), detail.get("format"))
+        if whole and place == last and piece.text + whole[-1].text and not (whole[-1].signature or piece.encrypted):
+            text, signature = whole[-1].text + piece.text, piece.signature
+            whole[-1] = msgspec.structs.replace(whole[-1], text=text, signature=signature)
+        else:
+            whole.append(piece)
+        last = place
+    return whole
 
 
 def _read_detail(detail: dict[str, Any]) -> Reasoning:

@@ -20,7 +20,7 @@ from router.domain.events import (
     UsageReported,
 )
 from router.domain.usage import Usage
-from router.providers.openai_chat_codec.reasoning import detail_of
+from router.providers.openai_chat_codec.reasoning import detail_of, is_sealed
 from router.providers.openai_chat_codec.result_out import (
     CallIds,
     citation_object,
@@ -133,10 +133,18 @@ class ChatStreamEncoder:
                 return before + _encode(event.text) + after
             return self._chunk({"content": event.text}, event.choice)
         if isinstance(part, Reasoning):
-            return self._chunk({"reasoning_content": event.text}, event.choice)
+            return self._think(part, event)
         if isinstance(part, ToolCall):
             return self._more_arguments(choice, event, part)
         return self._chunk({"refusal": event.text}, event.choice) if isinstance(part, Refusal) else b""
+
+    def _think(self, part: Reasoning, event: TextDelta) -> bytes:
+        """What has an author who may want it back is told in `reasoning_details` too."""
+        delta: dict[str, Any] = {"reasoning_content": event.text}
+        if is_sealed(part):
+            told = Reasoning(event.text, part.family, id=part.id, is_summary=part.is_summary)
+            delta["reasoning_details"] = [detail_of(told, event.index)]
+        return self._chunk(delta, event.choice)
 
     def _more_arguments(self, choice: _Choice, event: TextDelta, call: ToolCall) -> bytes:
         if self._query.is_legacy:

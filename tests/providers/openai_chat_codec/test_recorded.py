@@ -211,7 +211,7 @@ PLAIN = {"type", "text", "format", "index"}
 
 
 def normal_message(message: dict[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in message.items() if not empty(value)}
+    told = {name: value for name, value in message.items() if not empty(value) and (name, value) != ("prefix", False)}
     content = told.pop("content", None)
     if isinstance(content, str):
         content = [{"type": "text", "text": content}] if content else None
