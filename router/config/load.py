@@ -173,9 +173,9 @@ class _Source:
     def _matches(self, pattern: str, mark: Mark) -> list[Path]:
         """Files of one pattern in the order of their names. A pattern may match nothing, a plain name may not."""
         try:
-            relative = Path(pattern).is_absolute()
-            found = sorted(Path("/").glob(pattern.lstrip("/")) if relative else self.folder.glob(pattern))
-        except (ValueError, OSError, NotImplementedError, IndexError):
+            is_absolute = Path(pattern).is_absolute()
+            found = sorted(Path("/").glob(pattern.lstrip("/")) if is_absolute else self.folder.glob(pattern))
+        except (ValueError, OSError, NotImplementedError, IndexError):  # pathlib has a kind for each way to be no pattern
             found = []
             self.problems.append(Problem(mark, "include", shown(pattern), "a file name or a pattern such as conf.d/*.yaml"))
             return found

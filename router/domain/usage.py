@@ -1,5 +1,6 @@
 """What was used and what it costs: integers only, no floats, ever."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NewType
 
@@ -41,6 +42,22 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 NOTHING = Usage()
+
+
+def usage_sum(parts: Sequence[Usage]) -> Usage:
+    """What several attempts used together; `estimated` and `suspect` if any was."""
+    return Usage(
+        input_tokens=sum(u.input_tokens for u in parts),
+        output_tokens=sum(u.output_tokens for u in parts),
+        cached_input_tokens=sum(u.cached_input_tokens for u in parts),
+        cache_write_tokens=sum(u.cache_write_tokens for u in parts),
+        reasoning_tokens=sum(u.reasoning_tokens for u in parts),
+        audio_input_tokens=sum(u.audio_input_tokens for u in parts),
+        audio_output_tokens=sum(u.audio_output_tokens for u in parts),
+        estimated=any(u.estimated for u in parts),
+        suspect=any(u.suspect for u in parts),
+        cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
+    )
 
 
 @dataclass(frozen=True, slots=True)

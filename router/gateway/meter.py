@@ -8,7 +8,7 @@ from router.domain.budgets import Posting
 from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.ports import Clock
 from router.domain.routes import Candidate
-from router.domain.usage import NOTHING, NanoUSD, Usage
+from router.domain.usage import NOTHING, NanoUSD, Usage, usage_sum
 
 MAX_COUNT = 2**31
 
@@ -92,21 +92,8 @@ class Meter(msgspec.Struct):
     @property
     def usage(self) -> Usage:
         """The sum over all attempts; `estimated` and `suspect` if any was."""
-        if len(self.attempts) == 1:
-            return self.attempts[0].usage
-        parts = [a.usage for a in self.attempts]
-        return Usage(
-            input_tokens=sum(u.input_tokens for u in parts),
-            output_tokens=sum(u.output_tokens for u in parts),
-            cached_input_tokens=sum(u.cached_input_tokens for u in parts),
-            cache_write_tokens=sum(u.cache_write_tokens for u in parts),
-            cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
-            reasoning_tokens=sum(u.reasoning_tokens for u in parts),
-            audio_input_tokens=sum(u.audio_input_tokens for u in parts),
-            audio_output_tokens=sum(u.audio_output_tokens for u in parts),
-            estimated=any(u.estimated for u in parts),
-            suspect=any(u.suspect for u in parts),
-        )
+        attempts = self.attempts
+        return attempts[0].usage if len(attempts) == 1 else usage_sum([a.usage for a in attempts])
 
 
 def estimated_usage(body_bytes: int, output_tokens: int) -> Usage:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from router.providers.sse import frames
+from router.providers.sse import blocks, frames
 
 _HEAD_BYTES = 6 * 2**10
 _LATER_BYTES = 16 * 2**10
@@ -53,6 +53,18 @@ class Production:
         if self._blocks % _SAMPLE_EVERY == 0 and self._later_size + size < _LATER_BYTES:
             self._later.append(block)
             self._later_size += size
+
+    def add_marked(self, block: bytes, mark: bytes) -> None:
+        """Of whole frames those that hold `mark`: only they have content."""
+        marked = block.count(mark)
+        if not marked:
+            return
+        if marked == block.count(b"\ndata:") + block.startswith(b"data:"):
+            self.add(block)
+            return
+        for frame in blocks(block):
+            if mark in frame:
+                self.add(frame)
 
     def note_empty(self) -> None:
         """The last event added, or one near it, had no content: the end of a choice, the usage, the end."""

@@ -13,7 +13,7 @@ from router.providers.answers import counts_in, estimated_output_tokens
 from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted, spliced
-from router.providers.sse import blocks, frames
+from router.providers.sse import frames
 from router.providers.usage import counts_of, with_output
 
 # Quotes are escaped inside JSON strings, so these bytes are a whole value; which member's, decoding tells.
@@ -88,7 +88,8 @@ class ResponsesMeter:
         return self._produced.frames
 
     def feed(self, frames: bytes) -> bytes:
-        self._count(frames)
+        # Only deltas count: an event that ends an item repeats the text that the deltas brought.
+        self._produced.add_marked(frames, _DELTA)
         may_fail = b"error" in frames and (_ERROR_TYPE.search(frames) or _ERROR_NAME.search(frames))
         if may_fail or _TERMINAL.search(frames) is not None:
             self._inspect(frames)
@@ -99,18 +100,6 @@ class ResponsesMeter:
 
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
-
-    def _count(self, block: bytes) -> None:
-        """Only deltas count: an event that ends an item repeats the text that the deltas brought."""
-        deltas = block.count(_DELTA)
-        if not deltas:
-            return
-        if deltas == block.count(b"\ndata:") + block.startswith(b"data:"):
-            self._produced.add(block)
-            return
-        for frame in blocks(block):
-            if _DELTA in frame:
-                self._produced.add(frame)
 
     def _inspect(self, block: bytes) -> None:
         for name, found in frames(block):

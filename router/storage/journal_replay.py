@@ -4,8 +4,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from msgspec import structs
+
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt, Outcome
-from router.domain.usage import PER_MILLION, NanoUSD, Usage
+from router.domain.usage import PER_MILLION, NanoUSD, Usage, usage_sum
 from router.storage.journal_lines import Ended, Finished, Header, Line, Opened, Progressed, decoded
 
 INTERVAL_US = 1_000_000
@@ -155,25 +157,10 @@ def _recovered(request: str, story: _Story) -> LedgerEntry:
         started_at=started_at,
         duration_us=max(attempt.started_at + attempt.duration_us for attempt in attempts) - started_at,
         first_byte_us=None,
-        usage=_sum([attempt.usage for attempt in attempts]),
+        usage=structs.replace(usage_sum([attempt.usage for attempt in attempts]), estimated=True),
         cost=NanoUSD(sum(attempt.cost for attempt in attempts)),
         price_known=all(attempt.price_known for attempt in attempts),
         attempts=attempts,
         fingerprint=first.fingerprint,
         member=first.member,
-    )
-
-
-def _sum(parts: list[Usage]) -> Usage:
-    return Usage(
-        input_tokens=sum(u.input_tokens for u in parts),
-        output_tokens=sum(u.output_tokens for u in parts),
-        cached_input_tokens=sum(u.cached_input_tokens for u in parts),
-        cache_write_tokens=sum(u.cache_write_tokens for u in parts),
-        cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
-        reasoning_tokens=sum(u.reasoning_tokens for u in parts),
-        audio_input_tokens=sum(u.audio_input_tokens for u in parts),
-        audio_output_tokens=sum(u.audio_output_tokens for u in parts),
-        estimated=True,
-        suspect=any(u.suspect for u in parts),
     )

@@ -16,7 +16,7 @@ from router.providers.anthropic.counts import MessageCounts, message_counts
 from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.passthrough import passed_body
-from router.providers.sse import blocks, frames
+from router.providers.sse import frames
 from router.providers.usage import Counts, with_output
 
 _MARKED = re.compile(rb'"message_(?:start|delta|stop)"')
@@ -110,7 +110,8 @@ class MessagesMeter:
         return self._produced.frames
 
     def feed(self, frames: bytes) -> bytes:
-        self._count(frames)
+        # Only deltas count: what begins and ends a block, pings and totals hold no text.
+        self._produced.add_marked(frames, _DELTA)
         may_fail = b"error" in frames and (_ERROR_TYPE.search(frames) or _ERROR_NAME.search(frames))
         if may_fail or _MARKED.search(frames) is not None:
             self._inspect(frames)
@@ -121,18 +122,6 @@ class MessagesMeter:
 
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
-
-    def _count(self, block: bytes) -> None:
-        """Only deltas count: what begins and ends a block, pings and totals hold no text."""
-        deltas = block.count(_DELTA)
-        if not deltas:
-            return
-        if deltas == block.count(b"\ndata:") + block.startswith(b"data:"):
-            self._produced.add(block)
-            return
-        for frame in blocks(block):
-            if _DELTA in frame:
-                self._produced.add(frame)
 
     def _inspect(self, block: bytes) -> None:
         for name, found in frames(block):
