@@ -10,7 +10,7 @@ from router.config.problems import Findings, Mark, did_you_mean, one_of
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1, PROVIDER_TYPES, ProviderType, default_apis
 from router.config.schema_catalog import ProviderConfig
 from router.config.schema_paths import children
-from router.domain.requests import Api
+from router.domain.requests import INBOUND, Api
 from router.domain.upstream import TRANSPORT_HEADERS
 
 _NOT_CONFIGURED = TRANSPORT_HEADERS | {"accept-encoding"}
@@ -33,7 +33,7 @@ def check_providers(tree: Table, folder: Path, findings: Findings) -> dict[str, 
         if isinstance(node, Table) and isinstance(providers, Table):
             views[name] = _check(name, node, providers.keys[name], folder, findings)
         else:
-            views[name] = ProviderView(name, None, frozenset(Api), needs_deployment=False)
+            views[name] = ProviderView(name, None, INBOUND, needs_deployment=False)
     return views
 
 
@@ -47,7 +47,7 @@ def _check(name: str, node: Table, mark: Mark, folder: Path, findings: Findings)
             findings.wrong(
                 node.entries["type"].mark, f"{key}.type", quoted(node.entries["type"]), one_of(PROVIDER_TYPES), hint
             )
-        return ProviderView(name, None, frozenset(Api), needs_deployment=False)
+        return ProviderView(name, None, INBOUND, needs_deployment=False)
     for wrong, place, expected in _mistakes(node, mark, kind):
         findings.wrong(place, key, wrong, expected)
     apis = _check_apis(node, kind, key, findings)

@@ -7,7 +7,7 @@ from router.domain.requests import SAID_IN, Api
 _CHAT, _COMPLETIONS, _RESPONSES = Api.CHAT, Api.COMPLETIONS, Api.RESPONSES
 _EMBEDDINGS, _MODERATIONS = Api.EMBEDDINGS, Api.MODERATIONS
 _ANTHROPIC_APIS = frozenset({Api.MESSAGES, Api.COUNT_TOKENS})
-_OPENAI_APIS = frozenset(Api) - _ANTHROPIC_APIS
+_OPENAI_APIS = frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS, _MODERATIONS})
 _LOCAL_APIS = frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})
 _COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "locked"})
 _REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file", "proxy"}
@@ -58,7 +58,7 @@ _ROWS = (
         keys=(_REMOTE - {"stream_usage"}) | {"auth"},
         prices="anthropic",
     ),
-    ProviderType("openai-compatible", apis=frozenset(Api), unasked=_OPENAI_APIS),
+    ProviderType("openai-compatible", apis=_OPENAI_APIS | _ANTHROPIC_APIS, unasked=_OPENAI_APIS),
     ProviderType("simulated", url_key="", keys=_COMMON | {"simulate"}),
     ProviderType(
         "groq",

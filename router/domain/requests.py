@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class Api(StrEnum):
-    """The inbound wire format."""
+    """A wire format. Callers speak those of INBOUND; the others are spoken to providers alone."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
@@ -33,6 +33,10 @@ class Api(StrEnum):
     MODERATIONS = "moderations"
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
+    GENERATE_CONTENT = "generate_content"
+    CONVERSE = "converse"
+    COHERE_CHAT = "cohere_chat"
+    OLLAMA_CHAT = "ollama_chat"
 
 
 API_KIND = {
@@ -44,6 +48,10 @@ API_KIND = {
     Api.MESSAGES: Kind.CHAT,
     Api.COUNT_TOKENS: Kind.CHAT,
 }
+"""What callers may speak, and of which kind the models are that answer."""
+
+INBOUND = frozenset(API_KIND)
+
 API_SCOPE = {
     Api.CHAT: Scope.CHAT,
     Api.COMPLETIONS: Scope.CHAT,

@@ -10,7 +10,7 @@ import msgspec
 
 from router.domain.budgets import Budget
 from router.domain.limits import Limits
-from router.domain.requests import Api, Kind
+from router.domain.requests import INBOUND, Api, Kind
 from router.domain.usage import NanoUSD, Price
 
 
@@ -88,7 +88,7 @@ class ProviderSpec:
     trusted_host: bool = True
     stream_usage: bool = True
     bills_on_cancel: bool = False
-    apis: frozenset[Api] = frozenset(Api)
+    apis: frozenset[Api] = INBOUND
     translates: frozenset[Api] = frozenset()
     timeouts: Timeouts = Timeouts()
     options: Mapping[str, object] = field(default_factory=dict)

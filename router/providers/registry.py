@@ -1,26 +1,20 @@
 """Binds a configured provider to what is needed to call it: dialects, URLs, headers, a transport. One table row a type."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import quote
 
-from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1
 from router.domain.ports import Transport
-from router.domain.requests import SAID_IN, Api, ModelRequest
+from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
 from router.domain.upstream import UpstreamCall
-from router.providers import openai_chat, openai_media, openai_responses
-from router.providers.anthropic import messages
-from router.providers.anthropic.codec import ANTHROPIC
-from router.providers.anthropic.query_in import HINTS as ANTHROPIC_HINTS
-from router.providers.codec import CallerSide, TargetSide
 from router.providers.credentials import AuthHeader, api_key, bearer, x_api_key
 from router.providers.dialect import Dialect
-from router.providers.openai_chat_codec.codec import OPENAI_CHAT, OpenAIChat
-from router.providers.openai_chat_codec.query_in import HINTS
+from router.providers.dialects import DIALECTS
+from router.providers.lanes import Lane, lane_of
 from router.providers.openai_chat_codec.query_out import COMPATIBLE, OPENAI, Accent
-from router.providers.translated import Translated, Translation
+from router.providers.routes import Route, anthropic_route, azure_route, path_route
+from router.providers.translated import Translation
 
 TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
 """The caller's headers that a provider sees. Nothing else of the caller's does."""
@@ -32,15 +26,6 @@ PROBE_TIMEOUT_S = 15.0
 ANTHROPIC_DEFAULT_VERSION = "2023-06-01"
 """What is spoken to Anthropic where the caller does not say."""
 
-_DIALECTS: Mapping[Api, Dialect] = {
-    Api.CHAT: openai_chat.CHAT,
-    Api.COMPLETIONS: openai_chat.COMPLETIONS,
-    Api.RESPONSES: openai_responses.RESPONSES,
-    Api.EMBEDDINGS: openai_media.EMBEDDINGS,
-    Api.MODERATIONS: openai_media.MODERATIONS,
-    Api.MESSAGES: messages.MESSAGES,
-    Api.COUNT_TOKENS: messages.COUNT_TOKENS,
-}
 _CAPS: Mapping[Api, str] = {
     Api.COMPLETIONS: "max_tokens",
     Api.RESPONSES: "max_output_tokens",
@@ -49,79 +34,6 @@ _CAPS: Mapping[Api, str] = {
 _NEEDS_CAP = frozenset({Api.MESSAGES})
 """Where a request must name an output cap: what the catalog says is more than a codec could know."""
 _STREAM_USAGE_APIS = frozenset({Api.CHAT, Api.COMPLETIONS})
-_NOWHERE = "http://simulated.invalid/v1"
-
-
-class Route(Protocol):
-    """Where a provider answers, and by which name it knows a target's model."""
-
-    @property
-    def models_url(self) -> str: ...
-
-    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str: ...
-
-    def model(self, candidate: Candidate) -> str: ...
-
-
-class PathRoute:
-    """One URL an API, the model named in the body: everybody but Azure's deployments."""
-
-    def __init__(self, base_url: str, *, query: str = "", by_deployment: bool = False) -> None:
-        self._urls = {api: base_url + dialect.path + query for api, dialect in _DIALECTS.items()}
-        self._by_deployment = by_deployment
-        self.models_url = f"{base_url}/models{query}"
-
-    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str:
-        return self._urls[api]
-
-    def model(self, candidate: Candidate) -> str:
-        return (candidate.target.deployment if self._by_deployment else "") or candidate.upstream_model
-
-
-class DeploymentRoute:
-    """Azure's dated API: the deployment is part of the path; Responses has no deployments and names it in the body."""
-
-    def __init__(self, base_url: str, version: str) -> None:
-        self._base = base_url
-        self._query = f"?api-version={quote(version, safe='')}"
-        self._urls: dict[tuple[Api, str], str] = {}
-        self.models_url = f"{base_url}/models{self._query}"
-
-    def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str:
-        deployment = _deployment(candidate)
-        found = self._urls.get((api, deployment))
-        if found is None:
-            place = "" if api is Api.RESPONSES else f"/deployments/{quote(deployment, safe='')}"
-            found = f"{self._base}{place}{_DIALECTS[api].path}{self._query}"
-            # A wildcard alias takes names from callers, so what is kept is only what the file names.
-            if candidate.target.deployment or candidate.target.model:
-                self._urls[api, deployment] = found
-        return found
-
-    def model(self, candidate: Candidate) -> str:
-        return _deployment(candidate)
-
-
-def _deployment(candidate: Candidate) -> str:
-    return candidate.target.deployment or candidate.upstream_model
-
-
-def _path_route(spec: ProviderSpec) -> Route:
-    return PathRoute((spec.base_url or _NOWHERE).rstrip("/"))
-
-
-def _anthropic_route(spec: ProviderSpec) -> Route:
-    """The address may be written as Anthropic's SDKs take it, without /v1, or as everybody else's, with it."""
-    return PathRoute(spec.base_url.rstrip("/").removesuffix("/v1") + "/v1")
-
-
-def _azure_route(spec: ProviderSpec) -> Route:
-    version = spec.api_version or AZURE_DEFAULT_VERSION
-    resource = spec.base_url.rstrip("/").removesuffix("/v1").removesuffix("/openai").rstrip("/")
-    if version in AZURE_V1:
-        query = "" if version == "v1" else f"?api-version={version}"
-        return PathRoute(f"{resource}/openai/v1", query=query, by_deployment=True)
-    return DeploymentRoute(f"{resource}/openai", version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +42,7 @@ class _Binding:
     `chat`: how its Chat Completions differ from those of others. `first`: headers that the caller's and the configured
     ones may replace."""
 
-    route: "_RouteOf" = _path_route
+    route: "_RouteOf" = path_route
     auth: AuthHeader = bearer
     asks_usage: bool = True
     chat: Accent = COMPATIBLE
@@ -143,8 +55,8 @@ class _RouteOf(Protocol):
 
 _BINDINGS = {
     "openai": _Binding(chat=OPENAI),
-    "azure-openai": _Binding(route=_azure_route, auth=api_key, chat=OPENAI),
-    "anthropic": _Binding(route=_anthropic_route, auth=x_api_key, first={"anthropic-version": ANTHROPIC_DEFAULT_VERSION}),
+    "azure-openai": _Binding(route=azure_route, auth=api_key, chat=OPENAI),
+    "anthropic": _Binding(route=anthropic_route, auth=x_api_key, first={"anthropic-version": ANTHROPIC_DEFAULT_VERSION}),
     "openai-compatible": _Binding(),
     "simulated": _Binding(),
     "groq": _Binding(),
@@ -152,41 +64,6 @@ _BINDINGS = {
     "ollama": _Binding(),
     "vllm": _Binding(),
     "huggingface": _Binding(),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """How an API is served that the provider does not speak. `spoken`: whose URL the translated request goes to."""
-
-    translated: Translated
-    spoken: Api
-
-
-def _lane(api: Api, binding: _Binding, spec: ProviderSpec) -> Lane:
-    """The first dialect of the provider's that the caller's can be said in."""
-    spoken = next(native for native in SAID_IN[api] if native in spec.apis)
-    caller, hints = _CALLERS[api]
-    return Lane(Translated(caller, _TARGETS[spoken](binding, spec), hints=hints), spoken)
-
-
-def _chat_target(binding: _Binding, spec: ProviderSpec) -> TargetSide:
-    return OpenAIChat(replace(binding.chat, asks_usage=binding.asks_usage and spec.stream_usage))
-
-
-def _messages_target(binding: _Binding, spec: ProviderSpec) -> TargetSide:
-    return ANTHROPIC
-
-
-_CALLERS: Mapping[Api, tuple[CallerSide, Mapping[str, str]]] = {
-    Api.CHAT: (OPENAI_CHAT, HINTS),
-    Api.MESSAGES: (ANTHROPIC, ANTHROPIC_HINTS),
-}
-"""Who may be translated, and which of its fields nobody need be told."""
-
-_TARGETS: Mapping[Api, Callable[[_Binding, ProviderSpec], TargetSide]] = {
-    Api.CHAT: _chat_target,
-    Api.MESSAGES: _messages_target,
 }
 
 
@@ -292,14 +169,16 @@ class BoundProvider:
 def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
     """Raises KeyError for a type without a dialect; the configuration refuses those before."""
     binding = _BINDINGS[spec.type]
+    asks_usage = binding.asks_usage and spec.stream_usage
+    accent = replace(binding.chat, asks_usage=asks_usage)
     return BoundProvider(
         spec=spec,
         transport=transport,
-        dialects={api: dialect for api, dialect in _DIALECTS.items() if api in spec.apis},
+        dialects={api: dialect for api, dialect in DIALECTS.items() if api in spec.apis},
         route=binding.route(spec),
         auth=bearer if spec.sends_bearer else binding.auth,
-        asks_usage=binding.asks_usage and spec.stream_usage,
+        asks_usage=asks_usage,
         chat_cap=binding.chat.cap,
         first=binding.first,
-        lanes={api: _lane(api, binding, spec) for api in spec.translates},
+        lanes={api: lane_of(api, spec, accent) for api in spec.translates},
     )

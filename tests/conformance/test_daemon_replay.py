@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from router.domain.requests import Api
+from router.domain.requests import INBOUND, Api
 from router.server.errors import STATUSES
 from tests.conformance import expected
 from tests.conformance.catalog import PLENTY, alias_of, configuration, tier_of, upstream_model
@@ -253,4 +253,4 @@ def test_routes_of_stored_responses_are_refused_by_name(session: Session, path: 
     assert (status, error["error"]["code"]) == (501, "not_supported")
 
 
-assert set(PATHS) == set(Api)
+assert set(PATHS) == INBOUND
