@@ -53,7 +53,7 @@ ATTEMPT = AttemptEntry(
     duration_us=900_000,
     status=200,
     first_byte_us=200_000,
-    usage=Usage(100, 20, cached_input_tokens=40),
+    usage=Usage(100, 20, cached_input_tokens=40, searches=3),
     cost=NanoUSD(12_345),
     upstream_request_id="req_up",
 )

@@ -13,6 +13,7 @@ from router.app.limiter import LimiterRefused, Limits, limits_of
 from router.app.money import Money
 from router.app.notices import notices_of
 from router.app.places import Place
+from router.app.responses import responses_of
 from router.app.signals import Stop
 from router.app.stores import open_database
 from router.config.bootstrap_items import bootstrap_items
@@ -140,8 +141,8 @@ class App:
             partial(digest_of, key=derive(secret, Purpose.API_KEYS)), derive(secret, Purpose.BOOTSTRAP)
         )
         self.serving = self._serving(snapshot)
-        forget = self.serving.authenticator.forget
-        self._notices = notices_of(database, instruments, changed=forget, wanted=money.wanted)
+        keys = self.serving.authenticator
+        self._notices = notices_of(database, instruments, changed=keys.forget, vouch=keys.vouch, wanted=money.wanted)
         self._in_force(snapshot)
 
     def _serving(self, snapshot: Snapshot) -> Serving:
@@ -151,7 +152,8 @@ class App:
         world = World(clock, ids, limits.limiter, money.ledger, observer, self._tasks, asyncio.get_running_loop().call_later)
         cache_key = derive(self._secret, Purpose.KEY_CACHE)
         authenticator = Authenticator(Keys(self._database), clock, self._seals.digest, cache_key, reach=money.reach)
-        return Serving(
+        responses = responses_of(self._database, money.instance, self._instruments, self._secret, self._started_with)
+        serving = Serving(
             current=self._generation(snapshot),
             gateway=Gateway(world, self._health, money.treasury, status_of),
             authenticator=authenticator,
@@ -163,7 +165,10 @@ class App:
             idempotency=idempotency_of(self._database, money.instance, clock, self._secret),
             render_metrics=lambda: place.metrics(metrics.render),
             pingers=(self._database, *limits.pingers),
+            responses=responses,
         )
+        responses.began, responses.ended = serving.began, serving.ended
+        return serving
 
     # -- a new file -------------------------------------------------------------------------------------------
 
@@ -278,6 +283,8 @@ class App:
         self._jobs.spawn(self._reloader.watch(asyncio.sleep), name="file watch")
         self._jobs.spawn(self._notices.run(), name="notices")
         self._jobs.spawn(KeySweep(self.serving.idempotency).run(), name="idempotency keys")
+        if self.serving.responses is not None:
+            self._jobs.spawn(KeySweep(self.serving.responses).run(), name="kept responses")
 
     def _probes(self) -> Iterator[Probe]:
         generation = self.serving.current
@@ -295,7 +302,8 @@ class App:
         limit = serving.current.snapshot.server.drain_s
         observer.emit(Notice("info", "draining", f"{serving.inflight} requests are under way; waiting up to {limit:g} s"))
         await self._quiet(limit)
-        for running in (*serving.streams, *serving.calls):
+        kept = serving.responses
+        for running in (*serving.streams, *serving.calls, *(kept.running.values() if kept is not None else ())):
             running.interrupt()
         await self._quiet(INTERRUPT_GRACE_S)
         assert self._listener is not None
@@ -303,6 +311,8 @@ class App:
         await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
         serving.gateway.settler.flush()
         await serving.idempotency.pay()
+        if kept is not None:
+            await kept.pay()
         left = await self._money.close(LEDGER_GRACE_S)
         await self._jobs.stop()
         level, text = ("error", f"{left} ledger entries could not be written") if left else ("info", "everything is settled")

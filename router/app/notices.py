@@ -12,16 +12,22 @@ WATCH_S = 0.5
 
 
 def notices_of(
-    database: Database, instruments: Instruments, *, changed: Callable[[], None], wanted: Callable[[str, str, str], None]
+    database: Database,
+    instruments: Instruments,
+    *,
+    changed: Callable[[], None],
+    vouch: Callable[[float], None],
+    wanted: Callable[[str, str, str], None],
 ) -> Notices:
-    """`changed`: keys or tenants may have; `wanted`: (who was refused, budget, period), on PostgreSQL only."""
+    """`changed`: keys or tenants may have; `vouch`: so many seconds ago that would have been told; `wanted`: (who was
+    refused, budget, period), on PostgreSQL only."""
     if database.engine == "sqlite":
-        return FileWatch(database, changed)
+        return FileWatch(database, changed, vouch)
     from router.storage.postgres import PostgresDatabase
     from router.storage.postgres_listen import PostgresListener
 
     assert isinstance(database, PostgresDatabase)
-    return PostgresListener(database, instruments.ids, instruments.observer, changed=changed, wanted=wanted)
+    return PostgresListener(database, instruments.ids, instruments.observer, changed=changed, vouch=vouch, wanted=wanted)
 
 
 class FileWatch:
@@ -29,15 +35,19 @@ class FileWatch:
 
     is_heard = False
 
-    def __init__(self, database: Database, changed: Callable[[], None]) -> None:
+    def __init__(self, database: Database, changed: Callable[[], None], vouch: Callable[[float], None]) -> None:
         self._database = database
         self._changed = changed
+        self._vouch = vouch
 
     async def run(self) -> None:
+        time = asyncio.get_running_loop().time
         while True:
             await asyncio.sleep(WATCH_S)
+            asked_at = time()
             try:
                 if await self._database.changed_elsewhere():
                     self._changed()
             except StorageUnavailable:
                 continue
+            self._vouch(time() - asked_at)

@@ -13,7 +13,6 @@ from router.cli.wording import (
     price_document,
     timeouts_document,
 )
-from router.config.provider_types import PROVIDER_TYPES
 from router.config.snapshot import Snapshot
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.routes import (
@@ -92,18 +91,25 @@ def show_explanation(out: Screen, explained: Explained) -> None:
         out.listed(explained.notes, "yellow")
 
 
+_INSTEAD = {
+    FallbackReason.CONTEXT_WINDOW: "asked instead where the request is too long",
+    FallbackReason.CONTENT_POLICY: "asked instead where a content policy refuses the request",
+    FallbackReason.BUDGET: "asked instead where a hard budget has no room",
+}
+
+
 def _show_fallbacks(out: Screen, plan: Plan) -> None:
     ways = {
         reason: f"{reason.value}: {' > '.join(map(_fallback_text, candidates)) or 'nothing that can be tried'}"
         for reason, candidates in plan.typed.items()
     }
-    instead = ways.pop(FallbackReason.BUDGET, None)
+    instead = {heading: way for reason, heading in _INSTEAD.items() if (way := ways.pop(reason, None)) is not None}
     if ways:
         out.heading("fallbacks, tried when every target above has failed")
         out.listed(list(ways.values()))
-    if instead is not None:
-        out.heading("asked instead where a hard budget has no room")
-        out.listed([instead])
+    for heading, way in instead.items():
+        out.heading(heading)
+        out.listed([way])
 
 
 def _facts(explained: Explained) -> list[tuple[str, str]]:
@@ -151,8 +157,7 @@ def _why_out(exclusion: Exclusion, explained: Explained) -> str:
     if reason == "ejected" and seen:
         wait = duration(round(float(seen["retry_in_s"])))
         return f"ejected, tried again in {wait} ({seen['recent_failures']} of its last {seen['recent_requests']} failed)"
-    kind = PROVIDER_TYPES[explained.snapshot.providers[target.provider].type]
-    return reason if kind.is_built else f"the type {kind.name} is not served yet"
+    return reason
 
 
 def _timer_lines(explained: Explained) -> list[str]:

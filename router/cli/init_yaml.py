@@ -41,12 +41,12 @@ SERVICES = (
     Service("FIREWORKS_API_KEY", "fireworks", "openai-compatible", "https://api.fireworks.ai/inference/v1"),
     Service("CEREBRAS_API_KEY", "cerebras", "openai-compatible", "https://api.cerebras.ai/v1"),
     Service("XAI_API_KEY", "xai", "openai-compatible", "https://api.x.ai/v1"),
+    Service("COHERE_API_KEY", "cohere", "cohere"),
     Service("HF_TOKEN", "huggingface", "huggingface"),
 )
 _UNSERVED = {
     "GEMINI_API_KEY": "gemini",
     "GOOGLE_API_KEY": "gemini",
-    "COHERE_API_KEY": "cohere",
 }
 
 

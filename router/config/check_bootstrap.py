@@ -109,6 +109,10 @@ def check_server_secret(tree: Table, findings: Findings) -> None:
     if node is not None and secret and len(secret.encode("utf-8", "surrogateescape")) < _SERVER_SECRET_BYTES:
         found = f"*** ({len(secret.encode('utf-8', 'surrogateescape'))} bytes)"
         findings.wrong(node.mark, "server.secret", found, f"at least {_SERVER_SECRET_BYTES} bytes")
+    master = node_at(tree, "encryption", "master_key")
+    if master is not None and 0 < len(text_of(master)) < _SERVER_SECRET_BYTES:
+        advice = f"a key of {len(text_of(master))} characters can be guessed; use {_SERVER_SECRET_BYTES} or more"
+        findings.warn(master.mark, "encryption.master_key", advice)
     if not secret and isinstance(url, Scalar) and text_of(url).startswith(("postgres://", "postgresql://")):
         hint = "All processes on one database share it; `openssl rand -hex 32` makes one."
         mark = node.mark if node is not None else url.mark

@@ -17,12 +17,11 @@ def warn_of_budgets(config: RouterConfig, tree: Table, findings: Findings) -> No
     affected = _under_hard_budgets(config)
     nodes = items_of(tree.entries.get("model_catalog"))
     for index, (alias, node) in enumerate(zip(config.model_catalog, nodes, strict=True)):
-        targets = [t for t in alias.targets if PROVIDER_TYPES[config.providers[t.provider].type].is_built]
-        if alias.alias not in affected or not targets:
+        if alias.alias not in affected:
             continue
         key, named = f"model_catalog[{index}]", node_at(node, "alias")
         mark = node.mark if named is None else named.mark
-        unpriced = [_name_of(alias, target) for target in targets if _is_unpriced(alias, target, config)]
+        unpriced = [_name_of(alias, target) for target in alias.targets if _is_unpriced(alias, target, config)]
         if unpriced:
             names = ", ".join(unpriced)
             findings.warn(mark, key, f"no price is known of {names}: under a hard budget that is 400 price_unknown")

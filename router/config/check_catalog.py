@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from router.config.check_providers import ProviderView
 from router.config.document import Node, Scalar, Table, Word, entries_of, items_of, node_at, quoted, text_of, words_at
 from router.config.problems import Findings, Mark, did_you_mean, one_of, shown
-from router.domain.requests import API_KIND, Kind
+from router.config.provider_types import translated_apis
+from router.domain.requests import API_KIND, Api, Kind
 
 DEFAULT_KINDS = {
     "chat": Kind.CHAT,
@@ -65,7 +66,6 @@ def _check_alias(
     price = node.entries.get("price")
     for place, price_key in [(price, key), *_target_prices(node, key)]:
         _check_price(place, f"{price_key}.price", kind, findings)
-    _warn_unbuilt(node, key, mark, providers, findings)
 
 
 def _fallback_words(node: Node | None) -> list[Word]:
@@ -82,6 +82,8 @@ def _target_prices(node: Table, key: str) -> list[tuple[Node | None, str]]:
 def _check_price(node: Node | None, key: str, kind: str, findings: Findings) -> None:
     """Charging nothing for the tokens nobody priced would be silent: chat names both sides."""
     if not isinstance(node, Table):
+        return
+    if kind == Kind.RERANK and text_of(node.entries.get("search")):
         return
     needed = (
         ("input", "output") if kind == Kind.CHAT else ("input",) if kind in ("embeddings", "moderation", "rerank") else ()
@@ -121,21 +123,15 @@ def _check_provider(target: Table, key: str, kind: str, providers: Mapping[str, 
     if view.needs_deployment and not text_of(target.entries.get("deployment")):
         hint = 'With api_version "v1" the model is the deployment.'
         findings.wrong(target.mark, key, "nothing", f"the key deployment: {name} is an azure-openai provider", hint)
-    served = {API_KIND[api].value for api in API_KIND if api in view.apis}
-    if view.kind is not None and view.kind.is_built and kind in {k.value for k in API_KIND.values()} and kind not in served:
+    spoken = {api for api in Api if api in view.apis}
+    served = {API_KIND[api].value for api in API_KIND if api in spoken or api in translated_apis(frozenset(spoken))}
+    if view.kind is not None and kind in {k.value for k in API_KIND.values()} and kind not in served:
         found = f"{quoted(node)}, which serves {', '.join(sorted(view.apis))}"
         findings.wrong(node.mark, f"{key}.provider", found, f"a provider for the alias's type, {kind}")
 
 
 def _names(names: Mapping[str, object]) -> str:
     return one_of(names) if names else "a name from the section providers, which is empty"
-
-
-def _warn_unbuilt(node: Table, key: str, mark: Mark, providers: Mapping[str, ProviderView], findings: Findings) -> None:
-    names = [text_of(node_at(t, "provider")) for t in items_of(node.entries.get("targets"))]
-    kinds = [providers[name].kind for name in names if name in providers]
-    if kinds and len(kinds) == len(names) and all(k is not None and not k.is_built for k in kinds):
-        findings.warn(mark, key, "no target can be tried yet: their provider types are not built")
 
 
 def _check_fallbacks(view: CatalogView, findings: Findings) -> None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from router.config.check_aws import aws_mistakes
 from router.config.check_files import check_ca_file
+from router.config.check_google import google_mistakes
 from router.config.document import Node, Table, entries_of, items_of, node_at, quoted, text_of, words_at
 from router.config.problems import Findings, Mark, did_you_mean, one_of
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1, PROVIDER_TYPES, ProviderType, default_apis
@@ -48,15 +50,17 @@ def _check(name: str, node: Table, mark: Mark, folder: Path, findings: Findings)
                 node.entries["type"].mark, f"{key}.type", quoted(node.entries["type"]), one_of(PROVIDER_TYPES), hint
             )
         return ProviderView(name, None, INBOUND, needs_deployment=False)
-    for wrong, place, expected in _mistakes(node, mark, kind):
+    mistakes = [*_mistakes(node, mark, kind), *(aws_mistakes(node, mark) if kind.is_aws else ())]
+    if kind.is_google:
+        mistakes += google_mistakes(node, mark, folder)
+    for wrong, place, expected in mistakes:
         findings.wrong(place, key, wrong, expected)
     apis = _check_apis(node, kind, key, findings)
     _check_headers(node.entries.get("headers"), key, findings)
     check_ca_file(node.entries.get("ca_file"), f"{key}.ca_file", folder, findings)
     version = text_of(node.entries.get("api_version")) or AZURE_DEFAULT_VERSION
-    if not kind.is_built:
-        findings.warn(mark, key, f"the type {kind.name} is accepted, not built yet: its targets are never tried")
-    return ProviderView(name, kind, apis, needs_deployment=kind.name == "azure-openai" and version not in AZURE_V1)
+    is_dated = kind.name == "azure-openai" and version not in AZURE_V1 and Api.CONTENT_SAFETY not in apis
+    return ProviderView(name, kind, apis, needs_deployment=is_dated)
 
 
 def _mistakes(node: Table, mark: Mark, kind: ProviderType) -> Iterator[tuple[str, Mark, str]]:
@@ -64,7 +68,7 @@ def _mistakes(node: Table, mark: Mark, kind: ProviderType) -> Iterator[tuple[str
     for wrong in node.entries:
         if wrong not in kind.keys and wrong in children(ProviderConfig):
             yield f"the key {wrong}", node.keys[wrong], f"for the type {kind.name} {one_of(kind.keys - {'locked'})}"
-    if kind.is_built and kind.url_key and not kind.base_url and not text_of(node.entries.get(kind.url_key)):
+    if kind.url_key and not kind.base_url and not text_of(node.entries.get(kind.url_key)):
         yield "nothing", mark, f"the key {kind.url_key}: the type {kind.name} has no address of its own"
     has_key, has_keys = bool(text_of(node.entries.get("api_key"))), bool(items_of(node.entries.get("api_keys")))
     if has_key and has_keys:
@@ -87,4 +91,7 @@ def _check_apis(node: Table, kind: ProviderType, key: str, findings: Findings) -
     for api, mark, said in written:
         if api in set(Api) and api not in kind.apis:
             findings.wrong(mark, f"{key}.apis", said, f"{one_of(kind.apis)}: the type {kind.name} serves no other")
+        elif api == Api.CONTENT_SAFETY and len(written) > 1:
+            alone = "content_safety alone: it is a service of its own, with a key and versions of its own"
+            findings.wrong(mark, f"{key}.apis", f"{said} among others", alone)
     return frozenset(word.text for word in written) or default_apis(kind, text_of(node_at(node, "api_version")))

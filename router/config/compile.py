@@ -5,12 +5,14 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from router.config.alert_settings import alert_settings
+from router.config.aws_access import aws_access, aws_host
 from router.config.fields import split_listen
+from router.config.google_access import google_access, vertex_host
 from router.config.load import Loaded
 from router.config.masking import masked_yaml
 from router.config.prices import Listed, look_up, table_version
-from router.config.provider_types import AZURE_DEFAULT_VERSION, PROVIDER_TYPES, default_apis, translated_apis
-from router.config.schema import BudgetsConfig, RouterConfig
+from router.config.provider_types import AZURE_DEFAULT_VERSION, PROVIDER_TYPES, ProviderType, default_apis, translated_apis
+from router.config.schema import BudgetsConfig, RetentionConfig, RouterConfig
 from router.config.schema_catalog import (
     AliasConfig,
     FallbacksConfig,
@@ -21,9 +23,18 @@ from router.config.schema_catalog import (
     TimeoutsConfig,
 )
 from router.config.secrets import Purpose, derive
-from router.config.snapshot import BudgetSettings, HealthSettings, RateDefaults, ServerSettings, Snapshot, UnknownPrice
+from router.config.snapshot import (
+    BudgetSettings,
+    HealthSettings,
+    RateDefaults,
+    ResponseRetention,
+    ServerSettings,
+    Snapshot,
+    UnknownPrice,
+)
 from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
 from router.domain.limits import Limits
+from router.domain.requests import Api
 from router.domain.routes import Alias, Credential, FallbackReason, ProviderSpec, Target, Timeouts
 from router.domain.usage import Price
 
@@ -61,7 +72,13 @@ def compile_snapshot(loaded: Loaded) -> Snapshot:
         unknown_price=UnknownPrice(config.pricing.unknown),
         warnings=loaded.warnings,
         alerts=alert_settings(config),
+        responses=_responses(config.retention),
     )
+
+
+def _responses(retention: RetentionConfig) -> ResponseRetention:
+    days = 0 if retention.zero_retention else retention.responses_days
+    return ResponseRetention(days * 86_400_000_000, is_ours=retention.zero_retention or days > 0)
 
 
 def _health(config: RouterConfig) -> HealthSettings:
@@ -113,14 +130,14 @@ def _rates(config: RouterConfig) -> RateDefaults:
 
 def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loaded) -> ProviderSpec:
     kind = PROVIDER_TYPES[config.type]
-    version = config.api_version or (AZURE_DEFAULT_VERSION if kind.name == "azure-openai" else "")
+    is_azure = kind.name == "azure-openai" and Api.CONTENT_SAFETY not in (config.apis or ())
+    version = config.api_version or (AZURE_DEFAULT_VERSION if is_azure else "")
     keys = [(key.key, key.weight) for key in config.api_keys] or ([(config.api_key, 1)] if config.api_key else [])
-    # Nothing can be asked of a type that is not built yet: plans leave its targets out.
-    apis = frozenset(config.apis or default_apis(kind, version) if kind.is_built else ())
+    apis = frozenset(config.apis or default_apis(kind, version))
     return ProviderSpec(
         name=name,
         type=kind.name,
-        base_url=config.endpoint if kind.url_key == "endpoint" else config.base_url or kind.base_url,
+        base_url=config.endpoint if kind.url_key == "endpoint" else config.base_url or _default_url(kind, config),
         credentials=tuple(Credential(f"{name}#{i}", key, weight) for i, (key, weight) in enumerate(keys, start=1)),
         api_version=version,
         sends_bearer=config.auth == "bearer",
@@ -130,11 +147,26 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loa
         proxy=config.proxy,
         stream_usage=config.stream_usage if config.stream_usage is not None else True,
         bills_on_cancel=config.bills_on_cancel,
+        max_batch=config.max_batch,
         apis=apis,
         translates=translated_apis(apis),
         timeouts=_timeouts(config.timeouts, timeouts),
-        options=_without_locks(config.simulate.model_dump(exclude_none=True)),
+        options=_options(kind, config, loaded),
     )
+
+
+def _options(kind: ProviderType, config: ProviderConfig, loaded: Loaded) -> dict[str, object]:
+    if kind.is_aws:
+        return {"aws": aws_access(config)}
+    if kind.is_google:
+        return {"google": google_access(config, loaded.folder, loaded.ca_digests.get(config.credentials_file, ""))}
+    return _without_locks(config.simulate.model_dump(exclude_none=True))
+
+
+def _default_url(kind: ProviderType, config: ProviderConfig) -> str:
+    if kind.is_google:
+        return vertex_host(config.location)
+    return aws_host("bedrock-runtime", config.region) if kind.is_aws else kind.base_url
 
 
 def _without_locks(value: dict[str, object]) -> dict[str, object]:
@@ -183,6 +215,7 @@ def _alias(config: AliasConfig, providers: dict[str, ProviderSpec], unpriced: Pr
         max_attempts=config.max_attempts,
         limits=_limits(config.rate_limit),
         context_window=config.context_window or _least_window(known),
+        is_window_listed=not config.context_window,
         max_output_tokens=config.max_output_tokens,
         modalities=config.modalities,
         price=own_price or (prices.pop() if len(prices) == 1 else None),

@@ -25,6 +25,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}", re.ASCII)
 _VERSION = re.compile(r"[A-Za-z0-9._-]{0,40}", re.ASCII)
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}|")
+_PROJECT = re.compile(r"(?:[a-z0-9.-]{1,63}:)?[a-z0-9][a-z0-9-]{0,62}|")
+_LOCATION = re.compile(r"[a-z]+(?:-[a-z]+\d{1,2})?|")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,512}|")
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _NUMBERS = re.compile(r"\d{1,12}(?:-\d{1,12})?", re.ASCII)
 _LISTEN = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:\s/]*):(\d{1,5})", re.ASCII)
@@ -305,6 +309,10 @@ Schedule = Annotated[
     str, AfterValidator(_matching(_SCHEDULE, "calendar_month, weekly, daily, rolling_<N>d such as rolling_30d, or lifetime"))
 ]
 ApiVersion = Annotated[str, AfterValidator(_matching(_VERSION, "a version such as 2024-10-21 or v1"))]
+AwsRegion = Annotated[str, AfterValidator(_matching(_REGION, "a region of AWS such as us-east-1"))]
+GoogleProject = Annotated[str, AfterValidator(_matching(_PROJECT, "the id of a project of Google Cloud"))]
+GoogleLocation = Annotated[str, AfterValidator(_matching(_LOCATION, "global, us, eu or a region such as europe-west4"))]
+RoleArn = Annotated[str, AfterValidator(_matching(_ROLE, "the ARN of a role: arn:aws:iam::123456789012:role/name"))]
 CookieName = Annotated[str, AfterValidator(_matching(_COOKIE, "1 to 64 of the characters A-Z a-z 0-9 _ -"))]
 KeyPrefix = Annotated[str, AfterValidator(_matching(_PREFIX, "1 to 32 of the characters A-Z a-z 0-9 _ -"))]
 Email = Annotated[str, AfterValidator(_matching(_EMAIL, "an e-mail address"))]
@@ -312,6 +320,7 @@ Headers = Annotated[dict[str, str], Field(repr=False), AfterValidator(_headers),
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Positive = Annotated[int, Field(ge=1, le=2**53)]
+RetentionDays = Annotated[int, Field(ge=0, le=3650)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 RequestNumbers = Annotated[int | str, BeforeValidator(_request_numbers)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_as_list)]

@@ -46,7 +46,7 @@ class Loaded:
 
     `origins` says where each value that is no default came from (`router.yaml:3:11`, `environment PORT`) by key path;
     `files` are all that were read, for watching; `force_failover` names what ROUTER_FORCE_FAILOVER makes fail;
-    `ca_digests` are of the contents of the files that `ca_file` names, by that name.
+    `ca_digests` are of the contents of the files that `ca_file` and `credentials_file` name, by that name.
     """
 
     config: RouterConfig
@@ -118,8 +118,10 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
 
 
 def _ca_files(tree: Table) -> list[str]:
+    """Beside the authorities, what proves to a provider who asks: another content is another provider."""
     nodes = entries_of(tree.entries.get("providers")).values()
-    return [text for node in nodes if (text := text_of(node_at(node, "ca_file")))]
+    names = ("ca_file", "credentials_file")
+    return [text for node in nodes for name in names if (text := text_of(node_at(node, name)))]
 
 
 def _force_failover(tree: Table, environ: Mapping[str, str], findings: Findings) -> frozenset[str]:

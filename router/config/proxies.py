@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from router.config.document import Scalar, Table, entries_of, node_at, text_of
 from router.config.fields import proxy_url
+from router.config.google_access import vertex_host
 from router.config.problems import Findings
 from router.config.provider_types import PROVIDER_TYPES
 
@@ -53,6 +54,8 @@ def _address(provider: object) -> str:
     if not isinstance(provider, Table):
         return ""
     kind = PROVIDER_TYPES.get(text_of(provider.entries.get("type")))
+    if kind is not None and kind.is_google:
+        return text_of(provider.entries.get("base_url")) or vertex_host(text_of(provider.entries.get("location")))
     if kind is None or not kind.url_key:
         return ""
     return text_of(provider.entries.get(kind.url_key)) or kind.base_url

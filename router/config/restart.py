@@ -13,6 +13,7 @@ AT_START = (
     "redis",
     "journal",
     "observability.log_format",
+    "encryption.master_key",
 )
 
 

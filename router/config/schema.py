@@ -19,6 +19,7 @@ from router.config.fields import (
     Origin,
     Positive,
     RedisUrl,
+    RetentionDays,
     Schedule,
     Secret,
     Section,
@@ -181,6 +182,7 @@ class EncryptionConfig(Section):
 class RetentionConfig(Section):
     log: Literal["metadata", "preview", "full"] = "metadata"
     metadata_days: Positive = 30
+    responses_days: RetentionDays = 30
     zero_retention: bool = False
 
 

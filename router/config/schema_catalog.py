@@ -6,8 +6,11 @@ from pydantic import BeforeValidator, Field
 
 from router.config.fields import (
     ApiVersion,
+    AwsRegion,
     Count,
     Duration,
+    GoogleLocation,
+    GoogleProject,
     Headers,
     HttpUrl,
     ListOf,
@@ -16,6 +19,7 @@ from router.config.fields import (
     PricePerMillion,
     ProxyUrl,
     RequestNumbers,
+    RoleArn,
     Secret,
     Section,
     Share,
@@ -115,12 +119,25 @@ class ProviderConfig(Section):
     endpoint: HttpUrl = ""
     api_version: ApiVersion = ""
     auth: Literal["", "x-api-key", "bearer"] = ""
+    region: AwsRegion = ""
+    access_key_id: Secret = ""
+    secret_access_key: Secret = ""
+    session_token: Secret = ""
+    profile: str = ""
+    default_credentials: bool = False
+    role_arn: RoleArn = ""
+    external_id: Secret = ""
+    project: GoogleProject = ""
+    location: GoogleLocation = ""
+    credentials_file: str = ""
+    credentials: Secret = ""
     apis: Annotated[tuple[Api, ...], ListOf] | None = None
     headers: Headers = Field(default={}, repr=False)
     ca_file: str = ""
     proxy: ProxyUrl = ""
     stream_usage: bool | None = None
     bills_on_cancel: bool = False
+    max_batch: Positive | None = None
     timeouts: TimeoutsConfig = TimeoutsConfig()
     simulate: SimulateConfig = SimulateConfig()
 

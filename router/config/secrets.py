@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     STORED_SECRETS = "routerd stored secret v1"
     IDEMPOTENCY = "routerd idempotent answer v1"
     WEBHOOKS = "routerd webhook signing v1"
+    RESPONSES = "routerd stored response v1"
 
 
 class SecretUnavailable(Exception):

@@ -99,6 +99,14 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseRetention:
+    """How long responses are kept for their callers; 0 is never. `is_ours` False: their state is the provider's business."""
+
+    kept_us: int = 0
+    is_ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One configuration in force.
 
@@ -125,6 +133,7 @@ class Snapshot:
     unknown_price: UnknownPrice = UnknownPrice.WARN
     warnings: tuple[str, ...] = ()
     alerts: AlertSettings = AlertSettings()
+    responses: ResponseRetention = ResponseRetention()
 
     def secrets(self) -> Iterator[str]:
         """What no log line may show, beyond what looks like a secret anyway."""

@@ -30,15 +30,12 @@ TABLE = (
     Row("observability.sample", "no traces are exported", ("", "0.1")),
     Row("observability.otlp_endpoint", "no traces are exported"),
     Row("auth.mode", "callers need a key", ("", "keys")),
-    Row("encryption.master_key", "nothing is encrypted with it"),
     Row("retention.log", "only metadata is kept, never prompts or answers", ("", "metadata")),
     Row("retention.metadata_days", "no row is deleted by age", ("", "30")),
-    Row("retention.zero_retention", "metadata is kept as always", _FALSE),
-    Row("model_catalog.*.fallbacks.on_context_window", "these fallbacks are never taken"),
-    Row("model_catalog.*.fallbacks.on_content_policy", "these fallbacks are never taken"),
+    Row("retention.zero_retention", "responses are not stored; all else is kept as always", _FALSE),
 )
 
-_KINDS = ("image", "audio", "rerank")
+_KINDS = ("image", "audio")
 
 
 def warn_unbuilt(tree: Table, findings: Findings) -> None:

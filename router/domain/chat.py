@@ -179,10 +179,19 @@ class Turn(msgspec.Struct, frozen=True):
 # -- the request ----------------------------------------------------------------------------------------------
 
 
+class Namespace(msgspec.Struct, frozen=True):
+    """A group of tools, told of as one."""
+
+    name: str
+    description: str = ""
+
+
 class Tool(msgspec.Struct, frozen=True):
     """A function of the caller's. `parameters` is a JSON Schema object, empty Raw for none. `is_strict` None: not said.
 
     `grammar`: a custom tool, whose input is free text in this format; a Raw object as OpenAI has it, `{}` for any text.
+    `namespace`: what RESPONSES groups it under; `name` then begins with the group's, so that it is a name of its own
+    everywhere.
     """
 
     name: str
@@ -191,6 +200,7 @@ class Tool(msgspec.Struct, frozen=True):
     is_strict: bool | None = None
     grammar: msgspec.Raw | None = None
     cache: CacheMark | None = None
+    namespace: Namespace | None = None
 
 
 class HostedTool(msgspec.Struct, frozen=True):
@@ -264,7 +274,8 @@ class ChatQuery(msgspec.Struct, frozen=True):
 
     `audio` is OpenAI's `{voice, format}` where the answer is to be spoken; `modalities` what it may hold. `wants_usage`: the
     stream is to end with its usage, in dialects that tell it only where asked. `is_legacy`: the caller speaks of OpenAI's
-    old `functions`, and its answer names a `function_call`.
+    old `functions`, and its answer names a `function_call`. `has_instructions`: the first turn is not of the conversation,
+    but what RESPONSES calls the request's instructions.
     """
 
     origin: Family
@@ -288,6 +299,7 @@ class ChatQuery(msgspec.Struct, frozen=True):
     cache: CacheMark | None = None
     wants_usage: bool = False
     is_legacy: bool = False
+    has_instructions: bool = False
     others: dict[str, msgspec.Raw] = msgspec.field(default_factory=dict)
 
 

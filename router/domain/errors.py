@@ -4,6 +4,7 @@ GatewayError                     code, message for the caller, hint for the oper
 ├── InvalidRequest               the body or a header cannot be acted on
 │   ├── ModelRequired            no model named, and no default for this kind of request
 │   ├── PriceUnknown             no price is known, and the file says to refuse what cannot be priced
+│   ├── ContextLengthExceeded    more tokens than the model's window holds; nothing was sent
 │   ├── UnsupportedFeature       a field the chosen target cannot express; names both
 │   ├── BodyTooLarge             the body is over `server.body_limit_mb`
 │   ├── UnsupportedMediaType     not JSON where JSON is required, or a compressed body
@@ -81,6 +82,10 @@ class ModelRequired(InvalidRequest):
 
 class UnsupportedFeature(InvalidRequest):
     code = "unsupported_feature"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
 
 
 class PriceUnknown(InvalidRequest):

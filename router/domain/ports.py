@@ -1,6 +1,6 @@
 """What the gateway needs from the world, beside the nouns it needs them for. Each method says which errors it may raise."""
 
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from router.domain.alerts import Alert
@@ -10,6 +10,7 @@ from router.domain.identity import ApiKey, Tenant
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.limits import Allowance, LimitRule, Refusal
 from router.domain.observations import Observation
+from router.domain.responses import KeptResponse
 from router.domain.upstream import UpstreamAnswer, UpstreamCall
 
 
@@ -79,6 +80,57 @@ class IdempotencyStore(Protocol):
 
     async def sweep(self) -> int:
         """Forget what has expired, and what dead processes have left open; how many."""
+        ...
+
+
+class ResponseStore(Protocol):
+    """The responses of callers, for all processes on one database. Another tenant's is none. Every method raises
+    StorageUnavailable."""
+
+    async def begin(self, response: KeptResponse) -> None:
+        """It is under way in this process, until `end`, `forget` or the end of the process."""
+        ...
+
+    async def advance(self, name: str) -> None:
+        """From queued to in progress."""
+        ...
+
+    async def end(self, response: KeptResponse) -> bool:
+        """It has ended, or was never under way. False if somebody has ended it before: that stands."""
+        ...
+
+    async def stop(self, tenant: str, name: str) -> bool:
+        """Cancelled, from whichever process; the one that works on it learns of it by `stopped`. False if it has ended."""
+        ...
+
+    async def stopped(self) -> Sequence[str]:
+        """Which of this process's responses were cancelled elsewhere; each is told until it is ended."""
+        ...
+
+    async def forget(self, tenant: str, name: str) -> bool:
+        """It is found no more; what it said stays as long as a later turn goes on from it. False if there is none."""
+        ...
+
+    async def find(self, tenant: str, name: str) -> KeptResponse | None: ...
+
+    async def turns(self, tenant: str, name: str) -> Sequence[KeptResponse]:
+        """It and what came before it, the oldest first; empty if there is none, or if a turn of it is gone."""
+        ...
+
+    async def holders(self, tenant: str, item_ids: Sequence[str]) -> Mapping[str, KeptResponse]:
+        """By the id of an item the latest response that has it; those that nobody has are left out."""
+        ...
+
+    async def add_events(self, name: str, number: int, frames: bytes) -> None:
+        """Whole frames of a stream, piece by piece: numbers rise."""
+        ...
+
+    async def events(self, name: str, after: int) -> Sequence[tuple[int, bytes]]:
+        """The pieces with numbers above `after`."""
+        ...
+
+    async def sweep(self) -> int:
+        """Forget what has expired and nobody goes on from, and end what dead processes have left open; how many."""
         ...
 
 

@@ -31,12 +31,25 @@ class Api(StrEnum):
     RESPONSES = "responses"
     EMBEDDINGS = "embeddings"
     MODERATIONS = "moderations"
+    RERANK = "rerank"
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
     GENERATE_CONTENT = "generate_content"
     CONVERSE = "converse"
+    CONVERSE_COUNT = "converse_count"
     COHERE_CHAT = "cohere_chat"
     OLLAMA_CHAT = "ollama_chat"
+    GEMINI_EMBED = "gemini_embed"
+    VERTEX_EMBED = "vertex_embed"
+    BEDROCK_EMBED = "bedrock_embed"
+    COHERE_EMBED = "cohere_embed"
+    OLLAMA_EMBED = "ollama_embed"
+    TEI_EMBED = "tei_embed"
+    FEATURE_EXTRACTION = "feature_extraction"
+    COHERE_RERANK = "cohere_rerank"
+    BEDROCK_RERANK = "bedrock_rerank"
+    TEI_RERANK = "tei_rerank"
+    CONTENT_SAFETY = "content_safety"
 
 
 API_KIND = {
@@ -45,6 +58,7 @@ API_KIND = {
     Api.RESPONSES: Kind.CHAT,
     Api.EMBEDDINGS: Kind.EMBEDDINGS,
     Api.MODERATIONS: Kind.MODERATION,
+    Api.RERANK: Kind.RERANK,
     Api.MESSAGES: Kind.CHAT,
     Api.COUNT_TOKENS: Kind.CHAT,
 }
@@ -58,13 +72,22 @@ API_SCOPE = {
     Api.RESPONSES: Scope.RESPONSES,
     Api.EMBEDDINGS: Scope.EMBEDDINGS,
     Api.MODERATIONS: Scope.MODERATIONS,
+    Api.RERANK: Scope.RERANK,
     Api.MESSAGES: Scope.MESSAGES,
     Api.COUNT_TOKENS: Scope.MESSAGES,
 }
 
 SAID_IN: Mapping[Api, tuple[Api, ...]] = {
-    Api.CHAT: (Api.MESSAGES,),
-    Api.MESSAGES: (Api.CHAT,),
+    Api.CHAT: (Api.MESSAGES, Api.GENERATE_CONTENT, Api.RESPONSES, Api.CONVERSE, Api.COHERE_CHAT, Api.OLLAMA_CHAT),
+    Api.MESSAGES: (Api.CHAT, Api.GENERATE_CONTENT, Api.RESPONSES, Api.CONVERSE, Api.COHERE_CHAT, Api.OLLAMA_CHAT),
+    Api.RESPONSES: (Api.MESSAGES, Api.CHAT, Api.GENERATE_CONTENT, Api.CONVERSE, Api.COHERE_CHAT, Api.OLLAMA_CHAT),
+    Api.EMBEDDINGS: (
+        *(Api.GEMINI_EMBED, Api.VERTEX_EMBED, Api.BEDROCK_EMBED, Api.COHERE_EMBED, Api.OLLAMA_EMBED, Api.TEI_EMBED),
+        Api.FEATURE_EXTRACTION,
+    ),
+    Api.RERANK: (Api.COHERE_RERANK, Api.BEDROCK_RERANK, Api.TEI_RERANK),
+    Api.MODERATIONS: (Api.CONTENT_SAFETY,),
+    Api.COUNT_TOKENS: (Api.CONVERSE_COUNT,),
 }
 """Of each API whose requests can be translated, those in whose words they can be said, the best first."""
 
@@ -110,6 +133,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """The body without what is only long, for searching; "" is for the body itself."""
     is_plain: bool = False
     """Known to have no name that is acted on twice, nor as a string, nor written with escapes."""
+    is_kept_here: bool = False
+    """Of Responses: its provider keeps nothing, and what the model thinks must come back to us, sealed."""
 
     @property
     def stream(self) -> bool:

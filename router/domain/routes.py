@@ -72,7 +72,8 @@ class ProviderSpec:
 
     `ca_digest` is that of the content of `ca_file`. `proxy` is the URL of an HTTP proxy, "" for none. `trusted_host` False:
     its address is nobody's who may name private ones. `sends_bearer`: its keys go as bearer tokens, whatever its type does.
-    `apis` it speaks itself, `translates` are those that it is asked in the words of one of them.
+    `apis` it speaks itself, `translates` are those that it is asked in the words of one of them. `max_batch`: how many
+    inputs one of its calls may hold, None for what its documentation says.
     """
 
     name: str
@@ -88,6 +89,7 @@ class ProviderSpec:
     trusted_host: bool = True
     stream_usage: bool = True
     bills_on_cancel: bool = False
+    max_batch: int | None = None
     apis: frozenset[Api] = INBOUND
     translates: frozenset[Api] = frozenset()
     timeouts: Timeouts = Timeouts()
@@ -116,7 +118,8 @@ class Target:
 class Alias:
     """A name callers use, and where it leads. `fallbacks` names other aliases; the graph is acyclic (checked at load).
 
-    `timeouts` None means the provider's own. `max_request` is what one request is held at under a hard budget, where its
+    `timeouts` None means the provider's own. `is_window_listed`: `context_window` is the least of what the price table lists for
+    the targets, and not the file's word. `max_request` is what one request is held at under a hard budget, where its
     bytes do not show what it can cost.
     """
 
@@ -130,6 +133,7 @@ class Alias:
     max_attempts: int = 3
     limits: Limits = Limits()
     context_window: int | None = None
+    is_window_listed: bool = False
     max_output_tokens: int | None = None
     modalities: tuple[str, ...] = ()
     price: Price | None = None
@@ -236,13 +240,19 @@ def weighted_order(targets: Sequence[Target], draw: float) -> list[Target]:
     rest = [t for t in targets if t.weight > 0]
     idle = [t for t in targets if t.weight <= 0]
     ordered: list[Target] = []
+    total = sum(t.weight for t in rest)
+    is_even = bool(rest) and total == len(rest) * rest[0].weight == len(rest) * max(t.weight for t in rest)
     while len(rest) > 1:
-        total = sum(t.weight for t in rest)
         point, index = draw * total, 0
-        while index < len(rest) - 1 and point >= rest[index].weight:
-            point -= rest[index].weight
-            index += 1
+        if is_even:
+            index = min(int(draw * len(rest)), len(rest) - 1)
+            point -= index * rest[0].weight
+        else:
+            while index < len(rest) - 1 and point >= rest[index].weight:
+                point -= rest[index].weight
+                index += 1
         chosen = rest.pop(index)
+        total -= chosen.weight
         draw = min(max(point / chosen.weight, 0.0), 1.0 - 2**-53)
         ordered.append(chosen)
     return ordered + rest + idle

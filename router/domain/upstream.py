@@ -66,8 +66,25 @@ class Upload(msgspec.Struct, frozen=True):
     length: int | None = None
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """One part of a call that came back whole and well."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class Parts(msgspec.Struct):
+    """The bodies of a call that goes to its URL in several, or may. The transport notes by number which were sent, and what
+    came back: who pays for them reads it here, however the call ends. Of a part that was refused nothing is noted."""
+
+    bodies: tuple[bytes, ...]
+    answered: dict[int, Answered] = msgspec.field(default_factory=dict)
+    unanswered: set[int] = msgspec.field(default_factory=set)
+
+
 class UpstreamCall(msgspec.Struct, frozen=True):
-    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline.
+    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline. With `parts` it is
+    several, whose bodies are theirs.
 
     `ca_digest` is that of the content of `ca_file`: a new content is trusted by new connections only. `trusted_host` is
     False for a host that the operator's file does not name: it is asked at addresses of the public internet only.
@@ -83,6 +100,7 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     ca_file: str = ""
     ca_digest: str = ""
     trusted_host: bool = True
+    parts: Parts | None = None
 
 
 class UpstreamAnswer(Protocol):

@@ -18,7 +18,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     `input_tokens` includes cached reads and cache writes; `output_tokens` includes reasoning. The audio and image
     counts are parts of input or output too, `cache_write_1h_tokens` are a part of the cache writes. `estimated` marks
-    numbers the provider did not give; `suspect` marks numbers that were clamped.
+    numbers the provider did not give; `suspect` marks numbers that were clamped. `searches` are what reranking is sold by.
     """
 
     input_tokens: int = 0
@@ -31,6 +31,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     estimated: bool = False
     suspect: bool = False
     cache_write_1h_tokens: int = 0
+    searches: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -57,6 +58,7 @@ def usage_sum(parts: Sequence[Usage]) -> Usage:
         estimated=any(u.estimated for u in parts),
         suspect=any(u.suspect for u in parts),
         cache_write_1h_tokens=sum(u.cache_write_1h_tokens for u in parts),
+        searches=sum(u.searches for u in parts),
     )
 
 
@@ -89,6 +91,8 @@ class Price:
 
     def of(self, usage: Usage) -> NanoUSD:
         """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
+        if usage.searches:
+            return self._with_searches(usage)
         if not (usage.cached_input_tokens or usage.cache_write_tokens or usage.reasoning_tokens or usage.has_audio):
             return NanoUSD(-(-(usage.input_tokens * self.input + usage.output_tokens * self.output) // PER_MILLION))
         cached = min(usage.cached_input_tokens, usage.input_tokens)
@@ -107,6 +111,11 @@ class Price:
             + reasoning * _or(self.reasoning, self.output)
             + audio_out * _or(self.audio_output, self.output)
         )
+        return NanoUSD(-(-total // PER_MILLION))
+
+    def _with_searches(self, usage: Usage) -> NanoUSD:
+        """What is sold by the search has no parts of tokens with a price of their own."""
+        total = usage.input_tokens * self.input + usage.output_tokens * self.output + usage.searches * (self.search or 0)
         return NanoUSD(-(-total // PER_MILLION))
 
 

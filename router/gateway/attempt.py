@@ -15,24 +15,27 @@ from router.domain.errors import (
 from router.domain.ledger import Outcome
 from router.domain.ports import Journal
 from router.domain.requests import ModelRequest
-from router.domain.routes import Candidate, Credential
+from router.domain.routes import Candidate, Credential, FallbackReason
 from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import Usage
 from router.gateway.health import Health
 from router.gateway.meter import Attempt, Meter, estimated_usage
-from router.gateway.retries import Verdict, outcome_of, retry_after_of, verdict_of
+from router.gateway.refused import Disguised, is_silence, opening_error, reason_of, refusal_body, unfit_of
+from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
 from router.gateway.treasury import Dossier, Secured
 from router.gateway.turns import Failed
 from router.gateway.watch import Watch
 from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
+from router.providers.disguises import blocked, disguised
+from router.providers.forced_answer import AnswerMismatch
+from router.providers.refusals import Refusal, refusal_of
 from router.providers.registry import BoundProvider
-from router.providers.sse import FrameSplitter
-from router.providers.translated import Splitter, Translation
+from router.providers.translated import SSE
+from router.providers.translation import TranslatedRequest
 
 MAX_ANSWER_BYTES = 256 * 2**20
-MAX_REFUSAL_BYTES = 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
 _TOLD: Mapping[str, str] = {
     FailureKind.RESET.value: "the connection broke before the answer was whole",
@@ -43,8 +46,9 @@ _TOLD: Mapping[str, str] = {
     FailureKind.TOTAL_TIMEOUT.value: "the answer was not whole within the time for the request",
 }
 _STREAM = "text/event-stream"
+_BLOCKED = "HTTP 200, blocked by content policy"
 _JSON = "application/json"
-_REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id")
+_REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id", "x-amzn-requestid")
 
 
 class Reply(msgspec.Struct):
@@ -60,8 +64,17 @@ class Reply(msgspec.Struct):
     dropped: tuple[str, ...] = ()
 
 
+class Refused(Failed):
+    """The request itself was refused: `reply` is for the caller, unless an alias named for such requests is asked."""
+
+    def __init__(self, reason: str, reply: Reply, instead: FallbackReason) -> None:
+        super().__init__(Outcome.REFUSED_UPSTREAM, reason, reply.status, instead=instead)
+        self.reply = reply
+
+
 class Bench(msgspec.Struct, frozen=True):
-    """What every attempt of one request works with."""
+    """What every attempt of one request works with. `heeds_policy`: whether an empty answer that a filter blocked is looked
+    for, since another alias is named for it."""
 
     request: ModelRequest
     meter: Meter
@@ -69,6 +82,7 @@ class Bench(msgspec.Struct, frozen=True):
     journal: Journal
     dossier: Dossier
     is_hurried: bool
+    heeds_policy: bool = False
 
 
 class OpenAttempt:
@@ -82,7 +96,7 @@ class OpenAttempt:
         *,
         credential: str,
         secured: Secured | None,
-        translation: Translation | None = None,
+        translation: TranslatedRequest | None = None,
     ) -> None:
         self._bench = bench
         self._request = bench.request
@@ -95,7 +109,8 @@ class OpenAttempt:
         self._translation = translation
         self._answer: UpstreamAnswer | None = None
         self._stream: StreamMeter | None = None
-        self._splitter: Splitter = FrameSplitter() if translation is None else translation.framing.splitter()
+        self._framing = SSE if translation is None else translation.framing
+        self._splitter = self._framing.splitter()
         self._is_sent = self._is_over = False
         self.record = bench.meter.begin(candidate, credential)
         if secured is not None:
@@ -113,30 +128,38 @@ class OpenAttempt:
         if written is not None:
             await written
         self._is_sent = True
+        body: bytes | None
         try:
             answer = self._answer = await self._provider.transport.send(call)
             self._meter.first_byte(self.record)
             headers = answer.headers
             self.record.status = answer.status
             self.record.upstream_request_id = _upstream_id(headers)
-            verdict, outcome = verdict_of(answer.status)
-            if verdict is not Verdict.ANSWER:
-                raise self._refused(answer, outcome, credential)
+            if not 200 <= answer.status < 300:
+                said = await refusal_body(answer)
+                told = refusal_of(answer.status, headers, said, self._meter.clock.now_us())
+                return self._refused(told, said, credential)
             content_type = headers.get("content-type", "application/json")
             translation, body, frames = self._translation, None, None
-            media_type = _STREAM if translation is None else translation.framing.media_type
-            if outcome is Outcome.OK and content_type.startswith(media_type):
+            if content_type.startswith(self._framing.media_type):
                 frames = await self._open_stream(answer)
             else:
-                body = await self._read(answer, outcome)
+                body = await self._read(answer)
         except TransportFailure as failure:
             raise self._lost(failure) from None
-        passed = {name: headers[name] for name in PASSED_DOWN if name in headers}
-        reply = Reply(answer.status, content_type, body, frames, passed, self.record)
+        except Disguised as disguise:
+            return self._refused(disguise.refusal, disguise.body, credential, is_told=disguise.is_told)
+        reply = Reply(answer.status, content_type, body, frames, self._passed(answer), self.record)
         if translation is not None:
             reply.content_type = _JSON if frames is None else _STREAM
             reply.dropped = translation.dropped
+        if bench.heeds_policy and body is not None and blocked(body):
+            self.record.outcome, self.record.reason = Outcome.REFUSED_UPSTREAM, _BLOCKED
+            raise Refused(_BLOCKED, reply, FallbackReason.CONTENT_POLICY)
         return reply
+
+    def _passed(self, answer: UpstreamAnswer) -> dict[str, str]:
+        return {name: answer.headers[name] for name in PASSED_DOWN if name in answer.headers}
 
     def leave(self, reason: str) -> None:
         """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
@@ -157,22 +180,24 @@ class OpenAttempt:
 
     # -- the answer -------------------------------------------------------------------------------------------
 
-    async def _read(self, answer: UpstreamAnswer, outcome: Outcome) -> bytes:
-        if outcome is Outcome.REFUSED_UPSTREAM:
-            body = scrub(await _beginning(answer, MAX_REFUSAL_BYTES), self._provider.spec.credentials)
-            self._end(outcome, f"HTTP {answer.status}")
-            return body if self._translation is None else self._translation.refusal(answer.status, body)
+    async def _read(self, answer: UpstreamAnswer) -> bytes:
         try:
             body = await answer.read(MAX_ANSWER_BYTES)
+            if b'"error"' in body and (refusal := disguised(body)) is not None:
+                raise Disguised(refusal, body)
             if self._translation is None:
                 usage = self._provider.dialects[self._request.api].usage_of(body)
             else:
-                body, usage = self._translation.answer(body, self._began_s)
+                body, usage = self._translation.answer(body, self._began_s, self._name)
         except TransportFailure as failure:
             raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
+        except AnswerMismatch as error:
+            self.record.usage = error.usage or estimated_usage(self._request, 0)
+            self._end(Outcome.INVALID_RESPONSE, str(error))
+            raise InvalidUpstreamResponse(f"{self._candidate.target.provider}: {error}") from None
         except ValueError as error:
             raise self._broken(Outcome.INVALID_RESPONSE, "the answer is no JSON object") from error
-        self.record.usage = usage or estimated_usage(len(self._request.body), estimated_output_tokens(body))
+        self.record.usage = usage or estimated_usage(self._request, estimated_output_tokens(body))
         self._end(Outcome.OK)
         return body
 
@@ -183,19 +208,30 @@ class OpenAttempt:
         if self._translation is None:
             stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
         else:
-            stream = self._translation.meter(self._began_s)
+            stream = self._translation.meter(self._began_s, self._name)
         self._stream = stream
         watch = self._watch(stream)
         chunks = answer.chunks()
+        first = b""
         async for chunk in chunks:
             whole = self._splitter.feed(chunk)
             if whole:
-                return self._frames(stream, chunks, watch, watch.relayed(whole))
+                first += watch.relayed(whole)
+                self._look_at(stream, whole)
+                if not is_silence(whole):
+                    return self._frames(stream, chunks, watch, first)
         rest = self._splitter.end()
-        first = watch.relayed(rest) if rest else b""
+        if rest:
+            first += watch.relayed(rest)
+            self._look_at(stream, rest)
         if not (stream.finished or stream.failed):
             raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no whole event")
         return self._frames(stream, chunks, watch, first)
+
+    def _look_at(self, stream: StreamMeter, block: bytes) -> None:
+        """Raises Disguised where a stream begins with an error: nothing was relayed, so that there was no answer."""
+        if stream.failed and not stream.frames and (found := opening_error(stream, block)) is not None:
+            raise Disguised(*found, is_told=True)
 
     async def _frames(
         self, stream: StreamMeter, chunks: AsyncIterator[bytes], watch: Watch, first: bytes
@@ -224,7 +260,10 @@ class OpenAttempt:
             yield last
         if stream.failed:
             self.record.usage = self._used()
-            self._end(Outcome.SERVER_ERROR, "the provider sent an error event")
+            unfit = unfit_of(stream)
+            self._end(
+                Outcome.INVALID_RESPONSE if unfit else Outcome.SERVER_ERROR, unfit or "the provider sent an error event"
+            )
         elif stream.finished:
             self.record.usage = self._used()
             self._end(Outcome.OK)
@@ -236,9 +275,15 @@ class OpenAttempt:
         """Seconds since the epoch, for answers that do not tell when they were made."""
         return self.record.started_at // 1_000_000
 
+    @property
+    def _name(self) -> str:
+        """The id of an answer that tells none: the target's of the request, else ours."""
+        return self.record.upstream_request_id or self._bench.dossier.id
+
     def _watch(self, stream: StreamMeter) -> Watch:
-        bench = self._bench
-        return Watch(self._meter, bench.journal, self.record, stream, request=bench.dossier.id, secured=self._secured)
+        journal, held, framing = self._bench.journal, self._secured, self._framing
+        id_ = self._bench.dossier.id
+        return Watch(self._meter, journal, self.record, stream, request=id_, secured=held, framing=framing)
 
     # -- endings ----------------------------------------------------------------------------------------------
 
@@ -275,22 +320,40 @@ class OpenAttempt:
             self._break_off(outcome, failure.kind.value)
         return Failed(outcome, failure.kind.value)
 
-    def _refused(self, answer: UpstreamAnswer, outcome: Outcome, credential: Credential | None) -> Failed:
-        """A status that is the target's or the credential's fault; it used nothing.
+    def _refused(self, refusal: Refusal, body: bytes, credential: Credential | None, *, is_told: bool = False) -> Reply:
+        """What is for the caller, whose request was refused; it used nothing. Raises Refused where an alias may be named for
+        such requests, Failed where it is the target's or the credential's fault.
 
         With several credentials the refused one rests, and the target counts as ill only when none is left.
         """
-        wait = retry_after_of(answer.headers.get("retry-after"), self._meter.clock.now_us())
-        reason = f"HTTP {answer.status}"
+        assert self._answer is not None, "no answer, no refusal"
+        verdict, outcome = verdict_of(refusal.cause)
+        reason = reason_of(refusal, self._answer.status)
+        if verdict is Verdict.ANSWER:
+            self._end(outcome, reason)
+            reply = self._refusal_reply(refusal, body, self._answer, is_told=is_told)
+            instead = FALLBACKS.get(refusal.cause)
+            if instead is None:
+                return reply
+            raise Refused(reason, reply, instead)
         self._close(outcome, reason)
-        spec, health = self._provider.spec, self._health
+        spec, health, wait = self._provider.spec, self._health, clamped(refusal.wait_s)
         is_ill = True
-        if outcome is not Outcome.SERVER_ERROR and credential is not None and len(spec.credentials) > 1:
-            health.rest_credential(spec.name, credential.label, answer.status, wait)
+        if verdict is Verdict.CREDENTIAL and credential is not None and len(spec.credentials) > 1:
+            health.rest_credential(spec.name, credential.label, refusal.status, wait)
             is_ill = len(health.resting(spec.name)) >= len(spec.credentials)
         if is_ill:
             health.failed(self._target, reason, rest_s=wait if outcome is Outcome.RATE_LIMITED else None)
-        return Failed(outcome, reason, answer.status, wait)
+        raise Failed(outcome, reason, refusal.status, wait)
+
+    def _refusal_reply(self, refusal: Refusal, body: bytes, answer: UpstreamAnswer, *, is_told: bool) -> Reply:
+        translation, content_type = self._translation, _JSON
+        if translation is None and answer.status >= 300:
+            content_type = answer.headers.get("content-type", _JSON)
+        elif translation is not None and not is_told:
+            body = translation.refusal(refusal.status, body, refusal.cause, self.record.upstream_request_id)
+        body = scrub(body, self._provider.spec.credentials)
+        return Reply(refusal.status, content_type, body, None, self._passed(answer), self.record)
 
     def _break_off(self, outcome: Outcome, reason: str) -> None:
         """What may have been used is charged, never zero; nothing, if nothing was sent."""
@@ -305,10 +368,13 @@ class OpenAttempt:
         stream = self._stream
         if stream is not None and stream.usage is not None:
             return stream.usage
-        return estimated_usage(len(self._request.body), stream.estimated_output_tokens() if stream is not None else 0)
+        return estimated_usage(self._request, stream.estimated_output_tokens() if stream is not None else 0)
 
     def _close(self, outcome: Outcome, reason: str) -> None:
         self._is_over = True
+        if outcome is not Outcome.OK and self._is_sent and self._translation is not None:
+            # Of several calls those that were answered are paid for, whatever became of the others.
+            self.record.usage = self._translation.spent() or self.record.usage
         self._meter.end(self.record, outcome, reason)
         if self._secured is not None:
             self._secured.hold.settle(self.record.cost)
@@ -324,14 +390,3 @@ def _upstream_id(headers: Mapping[str, str]) -> str:
             value = headers[name]
             return value if value.isascii() and value.isprintable() and len(value) <= 128 else ""
     return ""
-
-
-async def _beginning(answer: UpstreamAnswer, size: int) -> bytes:
-    """The body, or what came until it was over `size`: a refusal that echoes a large request is a refusal still."""
-    pieces: list[bytes] = []
-    async for piece in answer.chunks():
-        pieces.append(piece)
-        size -= len(piece)
-        if size < 0:
-            break
-    return b"".join(pieces)

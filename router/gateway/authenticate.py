@@ -17,9 +17,13 @@ from router.gateway.reach import Reach
 
 FRESH_S = 2.0
 STALE_S = 4.0
+VOUCHED_S = 600.0
+"""How long a key is fresh while every change is told of."""
+VOUCH_S = 4.0
+"""How long it holds that changes are told of, from when it was last seen."""
 GRACE_S = LEASE_S
 """Without the database keys are known for as long as money is."""
-MAX_ENTRIES = 10_000
+MAX_ENTRIES = 100_000
 MAX_KEY_CHARS = 512
 
 _K = TypeVar("_K")
@@ -39,12 +43,12 @@ class _Known:
     era: int
     is_being_read: bool = False
 
-    def serves(self, now: float, era: int) -> bool:
+    def serves(self, now: float, era: int, vouched_until: float) -> bool:
         """Fresh, or nearly so while somebody else already reads it again: one read a key, however many ask."""
         if era != self.era:
             return False
         age = now - self.read_at
-        return age <= FRESH_S or (self.is_being_read and age <= STALE_S)
+        return age <= FRESH_S or (age <= VOUCHED_S and now <= vouched_until) or (self.is_being_read and age <= STALE_S)
 
     def under(self, snapshot: Snapshot) -> "_Known":
         """The same key under the configuration in force."""
@@ -56,8 +60,9 @@ class _Known:
 class Authenticator:
     """Resolves presented keys.
 
-    A principal is fresh for 2 s, so a revoked key is refused well within 5 s; when storage is gone it serves for as long as
-    a lease does, and is read anew when storage answers. Principals are cached under a keyed digest of the whole presented
+    A principal is fresh for 2 s, for ten minutes while whoever hears of changes vouches that it would (`vouch`, `forget`), so a
+    revoked key is refused within 5 s in any case; when storage is gone it serves for as long as a lease does, and is read
+    anew when storage answers. Principals are cached under a keyed digest of the whole presented
     key, misses under the prefix alone, each in a table of its own, so that a flood of invented keys cannot push out the good
     ones.
     """
@@ -73,6 +78,7 @@ class Authenticator:
         self._missing: dict[str, float] = {}
         self._snapshot: Snapshot | None = None
         self._era = 0
+        self._vouched_until = 0.0
 
     async def authenticate(self, snapshot: Snapshot, presented: str | None) -> Principal:
         """Raises InvalidApiKey (alike for unknown, wrong, expired, disabled), TenantSuspended, StorageUnavailable."""
@@ -84,7 +90,7 @@ class Authenticator:
         name = blake2b(presented.encode("utf-8", "surrogateescape"), digest_size=16, key=self._cache_key).digest()
         now = self._clock.monotonic()
         known = self._known.get(name)
-        if known is None or not known.serves(now, self._era):
+        if known is None or not known.serves(now, self._era, self._vouched_until):
             known = await self._refresh(snapshot, presented, name, known)
         principal = known.principal
         if principal.expires_at is not None and principal.expires_at <= self._clock.now_us():
@@ -95,6 +101,10 @@ class Authenticator:
         """Read everything again: the file or the database has changed. What was known serves only if that fails."""
         self._era += 1
         self._missing.clear()
+
+    def vouch(self, ago_s: float) -> None:
+        """So many seconds ago a change would have been told of, by `forget`."""
+        self._vouched_until = self._clock.monotonic() - ago_s + VOUCH_S
 
     async def _refresh(self, snapshot: Snapshot, presented: str, name: bytes, stale: _Known | None) -> _Known:
         if stale is None:

@@ -12,6 +12,7 @@ from router.domain.json_scan import top_level_members
 from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import PER_MILLION, NanoUSD, Price
+from router.gateway.searches import most_searches
 
 TOKENS_PER_BYTE = 1
 """A byte-level tokenizer never makes more than one token of a byte."""
@@ -25,7 +26,7 @@ _TOOLS_TOKENS = 1024
 _IMAGE_TOKENS = 50_000
 """The most an image in the body is billed as: its bytes do not show its size (gpt-4o-mini: 2,833 and 8 x 5,667)."""
 
-_OUTPUTLESS = frozenset({Api.EMBEDDINGS, Api.MODERATIONS, Api.COUNT_TOKENS})
+_OUTPUTLESS = frozenset({Api.EMBEDDINGS, Api.MODERATIONS, Api.RERANK, Api.COUNT_TOKENS})
 
 # Names that make a second look necessary, found in one pass. Quotes are escaped inside JSON strings, so these are keys and
 # never text.
@@ -92,7 +93,8 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
     if request.api is Api.RESPONSES:
         _refuse(_remembered(request, body), candidate)
     if request.api in _OUTPUTLESS:
-        return Bound(_cost(input_tokens, 0, price), 0, None)
+        searches = most_searches(request.body) if request.api is Api.RERANK and price.search else 0
+        return Bound(_cost(input_tokens, 0, price, searches), 0, None)
     if (request.fields.max_completion_tokens or 0) < 0:
         # A provider that knows both names may obey this one, whatever cap is set beside it.
         name = "max_completion_tokens"
@@ -111,8 +113,9 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
     return Bound(_cost(input_tokens, output_tokens, price), output_tokens, _injected(request, cap))
 
 
-def _cost(input_tokens: int, output_tokens: int, price: Price) -> NanoUSD:
-    return NanoUSD(-(-(input_tokens * price.dearest_input + output_tokens * price.dearest_output) // PER_MILLION))
+def _cost(input_tokens: int, output_tokens: int, price: Price, searches: int = 0) -> NanoUSD:
+    total = input_tokens * price.dearest_input + output_tokens * price.dearest_output + searches * (price.search or 0)
+    return NanoUSD(-(-total // PER_MILLION))
 
 
 def _injected(request: ModelRequest, cap: int | None) -> int | None:

@@ -9,6 +9,7 @@ import msgspec
 from router.domain.errors import (
     AttemptNote,
     BudgetExceeded,
+    ContextLengthExceeded,
     GatewayError,
     InvalidRequest,
     NoHealthyTarget,
@@ -22,14 +23,16 @@ from router.domain.ledger import Outcome
 from router.domain.requests import ModelRequest
 from router.domain.routes import FallbackReason, HealthView, Plan
 from router.domain.upstream import TransportFailure
-from router.gateway.attempt import Bench, OpenAttempt, Reply
+from router.gateway.attempt import Bench, OpenAttempt, Refused, Reply
 from router.gateway.generation import Generation
 from router.gateway.meter import Attempt, Meter
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.treasury import Budgets, Dossier, Secured, Treasury
 from router.gateway.turns import Dice, Failed, Turn, Turns
+from router.gateway.window import Windows
 
 DRAIN_S = 30.0
+_TOO_MANY = 429
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -60,11 +63,18 @@ class Call:
         self._dice = dice
         self._treasury = treasury
         self._turns = Turns(assignment.generation, assignment.plan, assignment.view, dice)
+        self._windows = Windows(assignment.request, treasury.tokens)
         self._turn: Turn | None = None
         self._secured: Secured | None = None
         self._open: OpenAttempt | None = None
         self._bench = Bench(
-            assignment.request, meter, dice.health, treasury.journal, assignment.dossier, assignment.is_hurried
+            assignment.request,
+            meter,
+            dice.health,
+            treasury.journal,
+            assignment.dossier,
+            assignment.is_hurried,
+            FallbackReason.CONTENT_POLICY in assignment.plan.typed,
         )
 
     async def prepare(self) -> None:
@@ -75,6 +85,8 @@ class Call:
         turn = self._turns.first()
         if turn is None:
             raise _nobody(self._do.plan)
+        if self._windows.may_exceed(turn.candidate):
+            turn = await self._fitting(turn)
         self._turn, self._secured = await self._covered(turn)
 
     def abandon(self) -> None:
@@ -87,21 +99,55 @@ class Call:
         turn, secured = self._turn, self._secured
         assert turn is not None, "not prepared"
         self._dice.budget.request(self._do.plan.alias.name)
+        failed: Failed | None = None
+        unsaid: UnsupportedFeature | None = None
         while True:
             try:
                 return await self._take(turn, secured)
-            except Failed as failed:
-                coming = self._turns.after(turn, failed, self._left_s())
-                if coming is None:
-                    raise last_word(self._meter.attempts, failed) from None
-            over = self._meter.attempts[-1]
-            self._treasury.journal.ended(self._do.dossier.id, over.entry())
-            if over.release is not None:
-                over.release()
-            turn, secured = coming, None
-            if turn.wait_s:
-                await asyncio.sleep(turn.wait_s)
-            turn, secured = await self._covered(turn)
+            except UnsupportedFeature as refused:
+                # Nothing was sent: a target that can be told the request may still answer it.
+                unsaid = unsaid or refused
+                coming = self._turns.past()
+            except Failed as error:
+                failed, unsaid = error, None
+                coming = self._turns.after(turn, error, self._left_s())
+            if coming is None:
+                return self._given_up(failed, unsaid)
+            if unsaid is None:
+                self._let_go()
+            if coming.wait_s:
+                await asyncio.sleep(coming.wait_s)
+            try:
+                turn, secured = await self._covered(await self._fitting(coming))
+            except ContextLengthExceeded as error:
+                return self._given_up(failed, unsaid or error)
+
+    def _given_up(self, failed: Failed | None, unsaid: GatewayError | None) -> Reply:
+        """Nobody is left to ask: the refusal of the request itself is its answer. Raises what else was the last word."""
+        if isinstance(failed, Refused):
+            return failed.reply
+        if failed is None:
+            assert unsaid is not None, "given up for no reason"
+            raise unsaid
+        raise last_word(self._meter.attempts, failed) from None
+
+    def _let_go(self) -> None:
+        """The attempt that is over is written down, and what it held is free."""
+        over = self._meter.attempts[-1]
+        self._treasury.journal.ended(self._do.dossier.id, over.entry())
+        if over.release is not None:
+            over.release()
+
+    async def _fitting(self, turn: Turn) -> Turn:
+        """The turn, or the next whose target is not certain to find the request too long. Raises ContextLengthExceeded."""
+        first: ContextLengthExceeded | None = None
+        while (excess := await self._windows.excess(turn.candidate)) is not None:
+            first = first or excess
+            coming = self._turns.past(FallbackReason.CONTEXT_WINDOW)
+            if coming is None:
+                raise first
+            turn = coming
+        return turn
 
     async def _covered(self, turn: Turn) -> tuple[Turn, Secured | None]:
         """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn ."""
@@ -210,7 +256,7 @@ def last_word(attempts: list[Attempt], failed: Failed) -> GatewayError:
     notes = [AttemptNote(a.candidate.target.provider, a.status, a.reason, a.duration_us // 1000) for a in attempts]
     told = "; ".join(f"{n.provider}: {n.reason}" for n in notes)
     message = f"no target answered after {len(notes)} attempt{'s' if len(notes) != 1 else ''}: {told}"
-    if all(a.outcome is Outcome.RATE_LIMITED for a in attempts):
+    if all(a.outcome is Outcome.RATE_LIMITED or a.status == _TOO_MANY for a in attempts):
         return UpstreamRateLimited(message, retry_after_s=failed.retry_after or 1.0, attempts=notes)
     if failed.outcome is Outcome.TIMEOUT:
         return UpstreamTimeout(message, attempts=notes)

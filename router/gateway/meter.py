@@ -7,6 +7,7 @@ import msgspec
 from router.domain.budgets import Posting
 from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.ports import Clock
+from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import NOTHING, NanoUSD, Usage, usage_sum
 
@@ -53,7 +54,7 @@ class Attempt(msgspec.Struct):
             self.first_byte_us,
             self.usage,
             self.cost,
-            candidate.target.price is not None or self.usage.total_tokens == 0,
+            candidate.target.price is not None or not (self.usage.total_tokens or self.usage.searches),
             self.upstream_request_id,
             self.reason,
             self.held,
@@ -96,6 +97,7 @@ class Meter(msgspec.Struct):
         return attempts[0].usage if len(attempts) == 1 else usage_sum([a.usage for a in attempts])
 
 
-def estimated_usage(body_bytes: int, output_tokens: int) -> Usage:
+def estimated_usage(request: ModelRequest, output_tokens: int) -> Usage:
     """What an attempt probably used when the provider did not say: a token per four bytes sent, and what was seen come."""
-    return Usage(input_tokens=max(1, body_bytes // 4), output_tokens=output_tokens, estimated=True)
+    size, searches = len(request.body), int(request.api is Api.RERANK)
+    return Usage(input_tokens=max(1, size // 4), output_tokens=output_tokens, estimated=True, searches=searches)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
+from typing import Protocol
 
 from router.domain.errors import GatewayError
 from router.domain.identity import Principal
@@ -67,8 +68,37 @@ class Gateway:
         return Opening(self, generation, principal, request, caller, forwarded=forwarded)
 
 
+class Opened(Protocol):
+    """A request as its handler sees it: `async with` yields the Answer or raises a GatewayError; leaving ends it."""
+
+    @property
+    def case(self) -> Case | None: ...
+
+    def purse_for(self, error: GatewayError) -> Purse | None: ...
+
+    async def __aenter__(self) -> Answer: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Open(Protocol):
+    """What opens a request: Gateway.open, and whatever stands before it."""
+
+    def __call__(
+        self,
+        generation: Generation,
+        principal: Principal,
+        request: ModelRequest,
+        caller: Caller,
+        *,
+        forwarded: Mapping[str, str],
+    ) -> Opened: ...
+
+
 class Opening:
-    """One request between admission and settlement."""
+    """One request between admission and settlement. `on_admitted` is told when nothing of ours is in its way any more."""
 
     def __init__(
         self,
@@ -88,6 +118,7 @@ class Opening:
         self._forwarded = forwarded
         self._case: Case | None = None
         self._call: Call | None = None
+        self.on_admitted: Callable[[Case], None] | None = None
 
     @property
     def case(self) -> Case | None:
@@ -132,6 +163,8 @@ class Opening:
             meter=meter,
             reservation=reservation,
         )
+        if self.on_admitted is not None:
+            self.on_admitted(case)
         try:
             reply = await call.run()
         except BaseException as error:

@@ -26,6 +26,7 @@ from router.domain.routes import (
     order_targets,
 )
 from router.domain.usage import Price
+from router.gateway.response_items import message_of
 
 DEFAULTS_KEY = {
     Kind.CHAT: "chat",
@@ -37,6 +38,8 @@ DEFAULTS_KEY = {
 }
 DOES_NOT_SPEAK = "does not speak"
 NO_PRICE = "no price is known"
+OWN = "target"
+"""How a candidate comes in that is no fallback's."""
 _MODEL_NAME = re.compile(r"[!-~]{1,256}")
 """What may pass through a wildcard: it ends up in headers, URLs and logs."""
 _NO_CANDIDATES: Mapping[FallbackReason, tuple[Candidate, ...]] = {}
@@ -103,6 +106,8 @@ def _affinity_key(affinity: Affinity, principal: Principal, request: ModelReques
 def _opening(request: ModelRequest) -> bytes:
     """The turns up to the first one of the user: what stays the same while a conversation grows."""
     raw = bytes(request.fields.messages or request.fields.input)
+    if request.api is Api.RESPONSES and raw[:1] == b'"':
+        return message_of(raw)  # as it is told again, in front of its second turn
     try:
         turns = msgspec.json.decode(raw, type=list[msgspec.Raw])
     except msgspec.MsgspecError:
@@ -124,7 +129,7 @@ def make_plan(snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], 
     """The plan for an alias as `choose_alias` returned it. Same arguments, same plan: `explain` and replay call this too."""
     alias, requested = named
     planner = _Planner(snapshot, health, facets, draw, [])
-    own = planner.candidates(alias, requested, "target")
+    own = planner.candidates(alias, requested, OWN)
     typed = (
         {reason: tuple(planner.fallbacks(alias, reason)) for reason in alias.fallbacks}
         if alias.fallbacks

@@ -24,7 +24,7 @@ LAPSED = 0.0
 
 REFUSED_WAIT_S = 0.3
 _REFUSED_STEP_S = 0.05
-IDLE_S = 10.0
+IDLE_S = 300.0
 FORGOTTEN_AFTER_US = 86_400_000_000
 """How long after its period a purse is kept: longer than any request that was admitted in it."""
 

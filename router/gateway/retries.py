@@ -1,12 +1,14 @@
-"""When another attempt is right: classes of failure, Retry-After, back-off, and the retry budget of each alias."""
+"""When another attempt is right: classes of failure, back-off, and the retry budget of each alias."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from router.domain.ledger import Outcome
 from router.domain.ports import Clock
+from router.domain.routes import FallbackReason
 from router.domain.upstream import TIMEOUTS, FailureKind
+from router.providers.refusals import Cause
 
 BUDGET_SHARE = 0.2
 BUDGET_BURST = 20
@@ -18,24 +20,31 @@ _BACKOFF_CAP_S = 2.0
 
 
 class Verdict(Enum):
-    """What an HTTP status from a provider means for the request."""
+    """What a provider's refusal means for the request."""
 
-    ANSWER = "answer"  # goes to the caller, a refusal of the request included
+    ANSWER = "answer"  # goes to the caller: the request itself is refused
     RETRY = "retry"  # the target's fault or misfortune
     CREDENTIAL = "credential"  # another key of the same provider first, then as RETRY
 
 
-def verdict_of(status: int) -> tuple[Verdict, Outcome]:
-    """Classify a provider's status; 3xx cannot be followed and counts as the provider's fault."""
-    if 200 <= status < 300:
-        return Verdict.ANSWER, Outcome.OK
-    if status == 429:
-        return Verdict.CREDENTIAL, Outcome.RATE_LIMITED
-    if status in (401, 402, 403):
-        return Verdict.CREDENTIAL, Outcome.CREDENTIAL
-    if status in (408, 409, 425) or status >= 500 or status < 400:
-        return Verdict.RETRY, Outcome.SERVER_ERROR
-    return Verdict.ANSWER, Outcome.REFUSED_UPSTREAM
+_VERDICTS: Mapping[Cause, tuple[Verdict, Outcome]] = {
+    Cause.RATE_LIMITED: (Verdict.CREDENTIAL, Outcome.RATE_LIMITED),
+    Cause.QUOTA: (Verdict.CREDENTIAL, Outcome.CREDENTIAL),
+    Cause.AUTH: (Verdict.CREDENTIAL, Outcome.CREDENTIAL),
+    Cause.OVERLOADED: (Verdict.RETRY, Outcome.SERVER_ERROR),
+    Cause.SERVER: (Verdict.RETRY, Outcome.SERVER_ERROR),
+}
+_REFUSED = (Verdict.ANSWER, Outcome.REFUSED_UPSTREAM)
+FALLBACKS: Mapping[Cause, FallbackReason] = {
+    Cause.CONTEXT_WINDOW: FallbackReason.CONTEXT_WINDOW,
+    Cause.CONTENT_POLICY: FallbackReason.CONTENT_POLICY,
+}
+"""Refusals that another alias may be asked for instead."""
+
+
+def verdict_of(cause: Cause) -> tuple[Verdict, Outcome]:
+    """What is to be done about a refusal, and the ledger's word for it."""
+    return _VERDICTS.get(cause, _REFUSED)
 
 
 def outcome_of(kind: FailureKind) -> Outcome:
@@ -49,20 +58,9 @@ def outcome_of(kind: FailureKind) -> Outcome:
     return Outcome.TIMEOUT if kind in TIMEOUTS else Outcome.CONNECT
 
 
-def retry_after_of(value: str | None, now_us: int) -> float | None:
-    """Seconds of a Retry-After header (seconds or an HTTP date), clamped to 0..60; None if absent or garbage."""
-    if not value:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - now_us / 1e6
-        except (ValueError, TypeError, OverflowError):
-            return None
-    if seconds != seconds:
-        return None
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+def clamped(wait_s: float | None) -> float | None:
+    """What a provider asked to wait, within 0..60 s; None where it did not."""
+    return None if wait_s is None else min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
 
 
 def backoff_s(nth: int, draw: float) -> float:

@@ -42,7 +42,7 @@ class Treasury:
         self.purses = purses
         self.journal = journal
         self._reach = reach
-        self._tokens = tokens
+        self.tokens = tokens
 
     async def secure(self, budgets: Budgets, candidate: Candidate, request: ModelRequest) -> Secured | None:
         """Hold what an attempt at `candidate` can cost in every budget; None where no budget applies.
@@ -78,12 +78,12 @@ class Treasury:
         no count could find room in `purse`."""
         price, alias = candidate.target.price, candidate.alias
         tokenizer = tokenizer_of(candidate.target.provider_type, candidate.upstream_model)
-        if self._tokens is None or price is None or not tokenizer or alias.max_request is not None:
+        if self.tokens is None or price is None or not tokenizer or alias.max_request is not None:
             return None
         texts = texts_of(request)
         if texts is None or purse.spent + bound_of(request, candidate, price, texts.least).amount > purse.budget.limit:
             return None
-        count = await self._tokens.count(tokenizer, texts.parts)
+        count = await self.tokens.count(tokenizer, texts.parts)
         return None if count is None else bound_of(request, candidate, price, texts.rest + count)
 
     def require_database(self, budgets: Budgets) -> None:

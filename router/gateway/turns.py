@@ -14,17 +14,20 @@ from router.gateway.retries import MAX_WAIT_FOR_SAME_S, RetryBudget, backoff_s
 from router.providers.credentials import choose
 
 _MAY_RECOVER = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT, Outcome.TIMEOUT, Outcome.RESET, Outcome.RATE_LIMITED})
+_TOO_MANY = 429
 _CREDENTIAL_REFUSED = frozenset({Outcome.RATE_LIMITED, Outcome.CREDENTIAL})
 
 
 @dataclass(slots=True)
 class Failed(Exception):
-    """One attempt brought nothing for the caller. `retry_after` in seconds, if the provider gave any."""
+    """One attempt brought nothing for the caller. `retry_after` in seconds, if the provider gave any. `instead`: the request
+    itself was refused, and only the aliases named for that reason may be asked."""
 
     outcome: Outcome
     reason: str
     status: int | None = None
     retry_after: float | None = None
+    instead: FallbackReason | None = None
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ class Turns:
         self._dice = dice
         self._queue = deque(plan.candidates)
         self._has_fallen_back = False
+        self._turned_to: set[FallbackReason] = set()
         self._failures: list[tuple[Turn, Failed]] = []
         self._visits = 0
         self._made = made
@@ -87,12 +91,31 @@ class Turns:
             return Turn(turn.candidate, other, is_rotation=True)
         if self.calls >= self._plan.alias.max_attempts:
             return None
+        if failed.instead is not None:
+            return self._turn_to(failed.instead)
         if not self._queue:
             self._fall_back()
         coming = self._turn(self._queue.popleft()) if self._queue else self._second_visit(left_s)
         if coming is None or failed.outcome is Outcome.FORCED:
             return coming
         return coming if self._dice.budget.take(self._plan.alias.name) else None
+
+    def past(self, reason: FallbackReason | None = None) -> Turn | None:
+        """The next attempt where one need not be made: its target cannot be told the request, or is certain to refuse it for
+        `reason`. That counts as no attempt; None: nobody is left."""
+        if reason is not None and reason in self._plan.typed:
+            return self._turn_to(reason)
+        if not self._queue and self._failures:
+            self._fall_back()
+        return self._turn(self._queue.popleft()) if self._queue else None
+
+    def _turn_to(self, reason: FallbackReason) -> Turn | None:
+        """The next of the aliases named for `reason`; from now on nobody else is asked. No retry: free of their budget."""
+        if reason not in self._turned_to:
+            self._turned_to.add(reason)
+            self._queue = deque(self._plan.typed.get(reason, ()))
+            self._has_fallen_back = True
+        return self._turn(self._queue.popleft()) if self._queue else None
 
     def _turn(self, candidate: Candidate) -> Turn:
         spec = self._generation.providers[candidate.target.provider].spec
@@ -114,7 +137,7 @@ class Turns:
             return
         self._has_fallen_back = True
         typed = self._plan.typed
-        if self._failures and all(f.outcome is Outcome.RATE_LIMITED for _, f in self._failures):
+        if self._failures and all(f.status == _TOO_MANY for _, f in self._failures):
             self._queue.extend(typed.get(FallbackReason.RATE_LIMITED, ()))
         self._queue.extend(typed.get(FallbackReason.DEFAULT, ()))
 

@@ -4,7 +4,7 @@ from router.domain.ports import Journal
 from router.gateway.meter import Attempt, Meter
 from router.gateway.treasury import Secured
 from router.providers.dialect import StreamMeter
-from router.providers.sse import blocks
+from router.providers.translated import SSE, Framing
 
 CHECKPOINT_S = 1.0
 
@@ -16,7 +16,15 @@ class Watch:
     """
 
     def __init__(
-        self, meter: Meter, journal: Journal, attempt: Attempt, stream: StreamMeter, *, request: str, secured: Secured | None
+        self,
+        meter: Meter,
+        journal: Journal,
+        attempt: Attempt,
+        stream: StreamMeter,
+        *,
+        request: str,
+        secured: Secured | None,
+        framing: Framing = SSE,
     ) -> None:
         self._clock = meter.clock
         self._journal = journal
@@ -25,6 +33,7 @@ class Watch:
         self._request = request
         self._allowed = None if secured is None else secured.bound.output_tokens
         self._events = 0
+        self._framing = framing
         self._looked_at = self._clock.monotonic()
         self.has_overrun = False
 
@@ -42,11 +51,11 @@ class Watch:
         whether it held something."""
         if self._allowed is None:
             return self._stream.feed(block)
-        self._events += block.count(b"data:")
+        self._events += self._framing.count(block)
         if self._events <= self._allowed:
             return self._stream.feed(block)
         kept = []
-        for frame in blocks(block):
+        for frame in self._framing.cut(block):
             out = self._stream.feed(frame)
             if not self.has_overrun:
                 kept.append(out)

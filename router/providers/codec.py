@@ -20,12 +20,13 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class ToldError(msgspec.Struct, frozen=True):
-    """A provider's error in common words; None where it does not tell."""
+    """A provider's error in common words; None where it does not tell. `retry_after_s`: seconds, told in the body."""
 
     message: str
     kind: str | None = None
     code: str | None = None
     param: str | None = None
+    retry_after_s: float | None = None
 
 
 class StreamDecoder(Protocol):

@@ -43,8 +43,17 @@ def api_key(credential: Credential) -> tuple[str, str]:
     return "api-key", credential.key
 
 
+def subscription_key(credential: Credential) -> tuple[str, str]:
+    """Of Azure's services but OpenAI's."""
+    return "ocp-apim-subscription-key", credential.key
+
+
 def x_api_key(credential: Credential) -> tuple[str, str]:
     return "x-api-key", credential.key
+
+
+def x_goog_api_key(credential: Credential) -> tuple[str, str]:
+    return "x-goog-api-key", credential.key
 
 
 def scrub(body: bytes, credentials: Iterable[Credential]) -> bytes:

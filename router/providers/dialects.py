@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from router.domain.requests import Api
-from router.providers import openai_chat, openai_media, openai_responses
+from router.providers import openai_chat, openai_media, openai_responses, rerank
 from router.providers.anthropic import messages
 from router.providers.dialect import Dialect
 
@@ -13,6 +13,7 @@ DIALECTS: Mapping[Api, Dialect] = {
     Api.RESPONSES: openai_responses.RESPONSES,
     Api.EMBEDDINGS: openai_media.EMBEDDINGS,
     Api.MODERATIONS: openai_media.MODERATIONS,
+    Api.RERANK: rerank.RERANK,
     Api.MESSAGES: messages.MESSAGES,
     Api.COUNT_TOKENS: messages.COUNT_TOKENS,
 }

@@ -7,24 +7,39 @@ from router.domain.requests import SAID_IN, Api
 from router.domain.routes import ProviderSpec
 from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.anthropic.query_in import HINTS as ANTHROPIC_HINTS
+from router.providers.bedrock.codec import BEDROCK, EVENT_STREAM
+from router.providers.bedrock.counting import CountTokens
 from router.providers.codec import CallerSide, TargetSide
+from router.providers.cohere.codec import COHERE_CHAT
+from router.providers.gemini.codec import CLAUDE_ON_VERTEX, GeminiCodec
+from router.providers.gemini.query_out import GEMINI_API, VERTEX
+from router.providers.ollama.codec import OLLAMA_CHAT
+from router.providers.ollama.framing import NDJSON
+from router.providers.openai_chat_codec.accents import Accent
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT, OpenAIChat
 from router.providers.openai_chat_codec.query_in import HINTS
-from router.providers.openai_chat_codec.query_out import Accent
+from router.providers.openai_responses_codec.codec import OPENAI_RESPONSES
+from router.providers.openai_responses_codec.query_in import HINTS as RESPONSES_HINTS
+from router.providers.parted.lanes import PARTED, parted_lane
 from router.providers.translated import SSE, Framing, Translated
+from router.providers.translation import Translator
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
     """One API over another. `spoken`: whose URL the translated request goes to."""
 
-    translated: Translated
+    translated: Translator
     spoken: Api
 
 
 def lane_of(api: Api, spec: ProviderSpec, accent: Accent) -> Lane:
     """In the first dialect of the provider's that the caller's can be said in. `accent`: how it speaks Chat Completions."""
     spoken = next(native for native in SAID_IN[api] if native in spec.apis)
+    if api in PARTED:
+        return Lane(parted_lane(api, spoken, spec), spoken)
+    if spoken is Api.CONVERSE_COUNT:
+        return Lane(CountTokens(Translated(ANTHROPIC, BEDROCK, hints=ANTHROPIC_HINTS)), spoken)
     caller, hints = _CALLERS[api]
     target = _TARGETS[spoken](spec, accent)
     return Lane(Translated(caller, target, hints=hints, framing=_FRAMINGS.get(spoken, SSE)), spoken)
@@ -38,16 +53,54 @@ def _messages_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
     return ANTHROPIC
 
 
+def _responses_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
+    return OPENAI_RESPONSES
+
+
+def _cohere_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
+    return COHERE_CHAT
+
+
+def _ollama_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
+    return OLLAMA_CHAT
+
+
+def _converse_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
+    return BEDROCK
+
+
+def _gemini_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
+    return GeminiCodec(VERTEX if spec.type == "vertex" else GEMINI_API)
+
+
+def claude_lanes(spec: ProviderSpec) -> Mapping[Api, Lane]:
+    """Of a provider on which Claude speaks Messages, and the others something else."""
+    callers = ((api, _CALLERS[api]) for api in spec.translates if api in _CALLERS)
+    return {
+        api: Lane(Translated(caller, CLAUDE_ON_VERTEX, hints=hints if api is not Api.MESSAGES else None), Api.MESSAGES)
+        for api, (caller, hints) in callers
+    }
+
+
 _CALLERS: Mapping[Api, tuple[CallerSide, Mapping[str, str]]] = {
     Api.CHAT: (OPENAI_CHAT, HINTS),
     Api.MESSAGES: (ANTHROPIC, ANTHROPIC_HINTS),
+    Api.RESPONSES: (OPENAI_RESPONSES, RESPONSES_HINTS),
 }
 """Who may be translated, and which of its fields nobody need be told."""
 
 _TARGETS: Mapping[Api, Callable[[ProviderSpec, Accent], TargetSide]] = {
     Api.CHAT: _chat_target,
     Api.MESSAGES: _messages_target,
+    Api.RESPONSES: _responses_target,
+    Api.CONVERSE: _converse_target,
+    Api.GENERATE_CONTENT: _gemini_target,
+    Api.COHERE_CHAT: _cohere_target,
+    Api.OLLAMA_CHAT: _ollama_target,
 }
 
-_FRAMINGS: Mapping[Api, Framing] = {}
+_FRAMINGS: Mapping[Api, Framing] = {
+    Api.CONVERSE: EVENT_STREAM,
+    Api.OLLAMA_CHAT: NDJSON,
+}
 """Of targets whose streams are not server-sent events."""

@@ -10,6 +10,7 @@ from router.domain.json_scan import Member, top_level_members
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.carried import unpacked
 from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted, spliced
@@ -23,6 +24,10 @@ _ERROR_TYPE = re.compile(rb'"type":\s*+"error"')
 _ERROR_NAME = re.compile(rb"(?:\A|[\r\n])event: ?error[\r\n]")
 _DELTA = b'.delta"'
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
+_SEALED = b'"reasoning.encrypted_content"'
+# OpenAI refuses to seal the reasoning of models that do none.
+_THINKS = re.compile(r"o[1-9](?:-|$)|gpt-(?:[5-9]|\d\d)(?!.*chat)|codex-")
+_ASKS_TO_THINK = re.compile(rb'"reasoning"\s*+:\s*+\{')
 
 
 class _Body(msgspec.Struct):
@@ -44,6 +49,18 @@ class _Format(msgspec.Struct):
     json_schema: dict[str, msgspec.Raw] | None = None
 
 
+class _Thought(msgspec.Struct):
+    type: str = ""
+    encrypted_content: str = ""
+
+
+class _Including(msgspec.Struct):
+    include: msgspec.Raw = msgspec.Raw()
+
+
+_INCLUDE = msgspec.json.Decoder(_Including)
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_THOUGHT = msgspec.json.Decoder(_Thought)
 _EVENT = msgspec.json.Decoder(_Event)
 _DELTA_EVENT = msgspec.json.Decoder(_Delta)
 _FORMAT = msgspec.json.Decoder(_Format)
@@ -55,6 +72,8 @@ class ResponsesDialect:
 
     def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
         """Usage is never asked for: the terminal event always has it."""
+        if request.is_kept_here:
+            request = ModelRequest(request.api, _unremembered(request.body, upstream_model), request.fields)
         if request.fields.response_format:
             said = spliced(request.body, _format_edits(request.body))
             request = ModelRequest(request.api, said, request.fields)
@@ -131,6 +150,49 @@ def _text_of(data: bytes) -> int:
         return len(_DELTA_EVENT.decode(data).delta.encode())
     except (msgspec.MsgspecError, RecursionError):
         return 0
+
+
+def _unremembered(body: bytes, upstream_model: str) -> bytes:
+    """The body of a request whose conversation is kept here: it says `store` itself."""
+    body = _without_others_reasoning(body)
+    told = spliced(body, [inserted(body, b'"store":false')])
+    thinks = _THINKS.match(upstream_model) or _ASKS_TO_THINK.search(body)
+    return with_sealed_reasoning(told) if thinks else told
+
+
+def _without_others_reasoning(body: bytes) -> bytes:
+    """What a provider of another dialect thought in an earlier turn is sealed for that one alone."""
+    if b'"routerd1.' not in body:
+        return body
+    given = next((m.value for m in top_level_members(body) if m.name == "input"), None)
+    if given is None or body[given[0] : given[0] + 1] != b"[":
+        return body
+    items = [bytes(item) for item in _ITEMS.decode(body[given[0] : given[1]])]
+    return spliced(body, [(given, b"[" + b",".join(item for item in items if not _is_anothers(item)) + b"]")])
+
+
+def _is_anothers(item: bytes) -> bool:
+    try:
+        thought = _THOUGHT.decode(item)
+    except msgspec.MsgspecError:
+        return False
+    return thought.type == "reasoning" and unpacked(thought.encrypted_content) is not None
+
+
+def with_sealed_reasoning(body: bytes) -> bytes:
+    """Ask for what the model thinks, in the form that it can be told again in; the other members keep their bytes."""
+    is_given = bool(_INCLUDE.decode(body).include)
+    given = next((m for m in top_level_members(body) if m.name == "include"), None) if is_given else None
+    if given is None:
+        return spliced(body, [inserted(body, b'"include":[' + _SEALED + b"]")])
+    start, end = given.value
+    written = body[start:end]
+    if _SEALED in written:
+        return body
+    if not written.startswith(b"["):
+        return spliced(body, [(given.value, b"[" + _SEALED + b"]")]) if written == b"null" else body
+    is_empty = not written[1:-1].strip()
+    return spliced(body, [((start + 1, start + 1), _SEALED if is_empty else _SEALED + b",")])
 
 
 def _format_edits(body: bytes) -> list[Edit]:

@@ -1,6 +1,6 @@
 """Binds a configured provider to what is needed to call it: dialects, URLs, headers, a transport. One table row a type."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -8,13 +8,16 @@ from router.domain.ports import Transport
 from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
 from router.domain.upstream import UpstreamCall
-from router.providers.credentials import AuthHeader, api_key, bearer, x_api_key
+from router.providers.credentials import AuthHeader, api_key, bearer, subscription_key, x_api_key, x_goog_api_key
 from router.providers.dialect import Dialect
 from router.providers.dialects import DIALECTS
-from router.providers.lanes import Lane, lane_of
-from router.providers.openai_chat_codec.query_out import COMPATIBLE, OPENAI, Accent
-from router.providers.routes import Route, anthropic_route, azure_route, path_route
-from router.providers.translated import Translation
+from router.providers.gemini.routes import gemini_route, is_claude, vertex_route
+from router.providers.lanes import Lane, claude_lanes, lane_of
+from router.providers.openai_chat_codec.accents import COMPATIBLE, GROQ, MISTRAL, OPENAI, Accent
+from router.providers.parted.lanes import PARTED
+from router.providers.parted.transport import PartsTransport
+from router.providers.routes import Route, anthropic_route, azure_route, bedrock_route, hub_route, path_route, rooted_route
+from router.providers.translation import TranslatedRequest
 
 TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
 """The caller's headers that a provider sees. Nothing else of the caller's does."""
@@ -58,12 +61,16 @@ _BINDINGS = {
     "azure-openai": _Binding(route=azure_route, auth=api_key, chat=OPENAI),
     "anthropic": _Binding(route=anthropic_route, auth=x_api_key, first={"anthropic-version": ANTHROPIC_DEFAULT_VERSION}),
     "openai-compatible": _Binding(),
+    "bedrock": _Binding(route=bedrock_route),
+    "gemini": _Binding(route=gemini_route, auth=x_goog_api_key),
+    "vertex": _Binding(route=vertex_route, auth=x_goog_api_key),
     "simulated": _Binding(),
-    "groq": _Binding(),
-    "mistral": _Binding(asks_usage=False),
-    "ollama": _Binding(),
+    "groq": _Binding(chat=GROQ),
+    "mistral": _Binding(asks_usage=False, chat=MISTRAL),
+    "ollama": _Binding(route=rooted_route),
+    "cohere": _Binding(route=rooted_route),
     "vllm": _Binding(),
-    "huggingface": _Binding(),
+    "huggingface": _Binding(route=hub_route),
 }
 
 
@@ -80,6 +87,8 @@ class BoundProvider:
     chat_cap: str
     first: Mapping[str, str]
     lanes: "Mapping[Api, Lane]" = field(default_factory=dict)
+    claude: "Mapping[Api, Lane]" = field(default_factory=dict)
+    """What is asked of Claude where other models of the provider's are asked otherwise."""
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def injects_usage(self, request: ModelRequest) -> bool:
@@ -96,7 +105,7 @@ class BoundProvider:
         timeouts: Timeouts,
         total_s: float,
         cap: int | None = None,
-    ) -> tuple[UpstreamCall, Translation | None]:
+    ) -> tuple[UpstreamCall, TranslatedRequest | None]:
         """The call for one attempt, and the way back for its answer: None where its bytes pass.
 
         `cap`: an output cap to set, since the caller gave none. `forwarded`: the caller's headers, names in lower case;
@@ -106,22 +115,18 @@ class BoundProvider:
         """
         api = request.api
         dialect = self.dialects.get(api)
-        headers = {"content-type": "application/json", **self.first}
-        for name in TRAVELS_UP if dialect is not None else _TRAVELS_UP_TRANSLATED:
-            if (value := forwarded.get(name)) is not None:
-                headers[name] = value
-        headers.update(self._headers(credential))
-        model, translation = self.route.model(candidate), None
+        headers = self._sent(forwarded, credential, TRAVELS_UP if dialect is not None else _TRAVELS_UP_TRANSLATED)
+        model, translation, parts = self.route.model(candidate), None, None
         if dialect is not None:
             named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
             body = dialect.build_body(request, model, inject_usage=self.injects_usage(request), cap=named_cap)
         else:
-            lane = self.lanes[api]
+            lane = self._lane(api, model, forwarded, headers)
             api = lane.spoken
             if cap is None and api in _NEEDS_CAP:
                 cap = candidate.alias.max_output_tokens
             translation = lane.translated.translation(request, model, candidate.target.id, cap=cap)
-            body = translation.body
+            body, parts = translation.body, translation.parts
         call = UpstreamCall(
             method="POST",
             url=self.route.url(api, candidate, stream=request.stream),
@@ -133,6 +138,7 @@ class BoundProvider:
             ca_file=self.spec.ca_file,
             ca_digest=self.spec.ca_digest,
             trusted_host=self.spec.trusted_host,
+            parts=parts,
         )
         return call, translation
 
@@ -152,6 +158,24 @@ class BoundProvider:
             trusted_host=self.spec.trusted_host,
         )
 
+    def _lane(self, api: Api, model: str, forwarded: Mapping[str, str], headers: dict[str, str]) -> Lane:
+        """Where Claude is asked in its callers' own words, what they try out goes along."""
+        lane = self.lanes[api]
+        if not self.claude or not is_claude(model):
+            return lane
+        lane = self.claude.get(api, lane)
+        if lane.spoken is api and (beta := forwarded.get("anthropic-beta")) is not None:
+            headers["anthropic-beta"] = beta
+        return lane
+
+    def _sent(self, forwarded: Mapping[str, str], credential: Credential | None, passing: Sequence[str]) -> dict[str, str]:
+        headers = {"content-type": "application/json", **self.first}
+        for name in passing:
+            if (value := forwarded.get(name)) is not None:
+                headers[name] = value
+        headers.update(self._headers(credential))
+        return headers
+
     def _headers(self, credential: Credential | None) -> dict[str, str]:
         """The configured headers and the credential's; ours win over the caller's, the credential over the configured."""
         label = credential.label if credential is not None else ""
@@ -166,6 +190,12 @@ class BoundProvider:
         return found
 
 
+def _auth(spec: ProviderSpec, binding: _Binding) -> AuthHeader:
+    if Api.CONTENT_SAFETY in spec.apis:
+        return subscription_key
+    return bearer if spec.sends_bearer else binding.auth
+
+
 def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
     """Raises KeyError for a type without a dialect; the configuration refuses those before."""
     binding = _BINDINGS[spec.type]
@@ -173,12 +203,13 @@ def bind(spec: ProviderSpec, transport: Transport) -> BoundProvider:
     accent = replace(binding.chat, asks_usage=asks_usage)
     return BoundProvider(
         spec=spec,
-        transport=transport,
+        transport=transport if PARTED.isdisjoint(spec.translates) else PartsTransport(transport),
         dialects={api: dialect for api, dialect in DIALECTS.items() if api in spec.apis},
         route=binding.route(spec),
-        auth=bearer if spec.sends_bearer else binding.auth,
+        auth=_auth(spec, binding),
         asks_usage=asks_usage,
         chat_cap=binding.chat.cap,
         first=binding.first,
         lanes={api: lane_of(api, spec, accent) for api in spec.translates},
+        claude=claude_lanes(spec) if spec.type == "vertex" else {},
     )

@@ -87,7 +87,7 @@ class Tokenizers:
         """Once: from now on the bytes of such requests decide."""
         if not self._has_said:
             self._has_said = True
-            text = f"near the end of a budget bytes are counted, not tokens: {reason}"
+            text = f"near the end of a budget or a context window bytes are counted, not tokens: {reason}"
             self._observer.emit(Notice("warning", "tokens", text))
 
 

@@ -4,19 +4,26 @@ Through the canonical form, both ways. It costs what two codecs cost; requests w
 dialect never come here.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import msgspec
 
 from router.domain.chat import ChatQuery, Family
+from router.domain.errors import UnsupportedFeature
 from router.domain.events import AudioDelta, Broken, Started, StreamEvent, TextDelta, UsageReported
 from router.domain.requests import ModelRequest
 from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import Usage
 from router.providers.codec import CallerSide, StreamDecoder, StreamEncoder, TargetSide, ToldError
+from router.providers.disguises import error_event
+from router.providers.forced_answer import MISMATCH, ForcedAnswer, ForcedDecoder, forced_answer
+from router.providers.refusals import Cause, Refusal, coded
 from router.providers.sse import FrameSplitter, blocks
 
+_NAMES_OF_RESPONSES = {"messages": "input", "response_format": "text.format", "reasoning_effort": "reasoning.effort"}
+_INDEX = re.compile(r"\[\d+\]")
 _BYTES_PER_TOKEN = 4
 _ONE_TOKEN_BYTES = 9
 _MESSAGES_KINDS = {
@@ -37,12 +44,18 @@ class Splitter(Protocol):
     def end(self) -> bytes: ...
 
 
+def _data_lines(block: bytes) -> int:
+    return block.count(b"data:")
+
+
 class Framing(NamedTuple):
-    """How a target frames its streams. `cut` takes whole frames apart, each with all its bytes."""
+    """How a target frames its streams. `cut` takes whole frames apart, each with all its bytes; `count` says how many events
+    they hold at most, at the cost of a search."""
 
     media_type: str
     splitter: Callable[[], Splitter]
     cut: Callable[[bytes], Iterable[bytes]]
+    count: Callable[[bytes], int] = _data_lines
 
 
 SSE = Framing("text/event-stream", FrameSplitter, blocks)
@@ -66,65 +79,153 @@ class Translated:
         Raises InvalidRequest, and UnsupportedFeature where it cannot be said.
         """
         query = self.caller.decode_query(request.body)
-        hints = tuple(name for name in query.others if name in self._hints)
-        if hints:
-            others = {name: value for name, value in query.others.items() if name not in self._hints}
-            query = msgspec.structs.replace(query, others=others)
+        hints: dict[str, None] = {}
+        if query.others:
+            query, hints = self._without_hints(query)
         if cap is not None and query.cap is None:
             query = msgspec.structs.replace(query, cap=cap)
-        encoded = self.target.encode_query(query, model, target)
-        return Translation(self, query, encoded.body, (*hints, *encoded.dropped))
+        forced, asked = None, query
+        try:
+            if query.format is not None:
+                asked, forced = forced_answer(query, self.target.family, model, target)
+            encoded = self.target.encode_query(asked, model, target)
+        except UnsupportedFeature as error:
+            raise _in_words_of(self.caller.family, error) from None
+        dropped = (*hints, *encoded.dropped)
+        if forced is not None and query.thinking is not None and asked.thinking is None:
+            dropped = (*dropped, "reasoning_effort")
+        return Translation(self, query, encoded.body, dropped, model=model, forced=forced)
+
+    def _without_hints(self, query: ChatQuery) -> tuple[ChatQuery, dict[str, None]]:
+        """(the query without them, their names). A name holds for every member of a list: `input[].id`."""
+        named = {name: _INDEX.sub("[]", name) for name in query.others}
+        others = {name: value for name, value in query.others.items() if named[name] not in self._hints}
+        if len(others) == len(query.others):
+            return query, {}
+        return msgspec.structs.replace(query, others=others), dict.fromkeys(n for n in named.values() if n in self._hints)
+
+
+def _in_words_of(caller: Family, error: UnsupportedFeature) -> UnsupportedFeature:
+    """Targets name fields as Chat Completions does; a caller of Responses knows some of them by another name."""
+    param = error.param or ""
+    name = _NAMES_OF_RESPONSES.get(param.partition("[")[0]) if caller is Family.RESPONSES else None
+    if name is None:
+        return error
+    return UnsupportedFeature(error.message.replace(param, name, 1), param=name)
 
 
 class Translation:
-    """One request in its target's words, and the way back. `dropped` names what the target was not told of it."""
+    """One request in its target's words, and the way back. `dropped` names what the target was not told of it; `model` is
+    told as the answer's where the target does not say."""
 
-    __slots__ = ("body", "dropped", "_lane", "_query")
+    __slots__ = ("body", "dropped", "_forced", "_lane", "_model", "_query")
 
-    def __init__(self, lane: Translated, query: ChatQuery, body: bytes, dropped: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        lane: Translated,
+        query: ChatQuery,
+        body: bytes,
+        dropped: tuple[str, ...],
+        *,
+        model: str = "",
+        forced: ForcedAnswer | None = None,
+    ) -> None:
         self.body = body
         self.dropped = dropped
+        self._forced = forced
         self._lane = lane
+        self._model = model
         self._query = query
 
     @property
     def framing(self) -> Framing:
         return self._lane.framing
 
-    def answer(self, body: bytes, at: int) -> tuple[bytes, Usage | None]:
+    @property
+    def parts(self) -> None:
+        """A chat is one call."""
+
+    def spent(self) -> None:
+        """What has come of a chat tells."""
+
+    def answer(self, body: bytes, at: int, name: str = "") -> tuple[bytes, Usage | None]:
         """A whole answer for the caller, and the provider's count. `at` is for answers that do not tell when they were made,
-        in seconds since the epoch. Raises ValueError where it is no answer."""
+        in seconds since the epoch, `name` for those without an id. Raises ValueError where it is no answer."""
         result = self._lane.target.decode_result(body)
-        if not result.created:
-            result = msgspec.structs.replace(result, created=at)
+        if self._forced is not None:
+            result = self._forced.result(result)
+        if not (result.created and result.model and result.id):
+            result = msgspec.structs.replace(
+                result, created=result.created or at, model=result.model or self._model, id=result.id or name
+            )
         return self._lane.caller.encode_result(result, self._query), result.usage
 
-    def refusal(self, status: int, body: bytes) -> bytes:
-        """What the target said against the request, in the caller's envelope."""
-        return _refusal(self._lane.caller.family, status, self._lane.target.decode_error(status, body))
+    def refusal(self, status: int, body: bytes, cause: Cause = Cause.BAD_REQUEST, request_id: str = "") -> bytes:
+        """What the target said against the request, in the caller's envelope; `request_id` is the target's."""
+        told = coded(self._lane.target.decode_error(status, body), cause)
+        return _refusal(self._lane.caller.family, status, told, request_id)
 
-    def meter(self, at: int) -> "TranslatedMeter":
+    def meter(self, at: int, name: str = "") -> "TranslatedMeter":
         lane = self._lane
+        encoder = lane.caller.stream_encoder(self._query)
+        decoder = lane.target.stream_decoder()
+        if self._forced is not None:
+            decoder = ForcedDecoder(decoder, self._forced)
         return TranslatedMeter(
-            lane.target.stream_decoder(), lane.caller.stream_encoder(self._query), cut=lane.framing.cut, at=at
+            decoder,
+            encoder,
+            cut=lane.framing.cut,
+            at=at,
+            model=self._model,
+            family=lane.caller.family,
+            name=name,
         )
 
 
 class TranslatedMeter:
     """A StreamMeter that takes the target's frames and returns the caller's."""
 
-    __slots__ = ("failed", "frames", "_decoder", "_encode", "_encoder", "_cut", "_at", "_usage", "_bytes")
+    __slots__ = (
+        "failed",
+        "frames",
+        "opening_error",
+        "unfit",
+        "_at",
+        "_bytes",
+        "_cut",
+        "_decoder",
+        "_encode",
+        "_encoder",
+        "_family",
+        "_model",
+        "_name",
+        "_usage",
+    )
 
     def __init__(
-        self, decoder: StreamDecoder, encoder: StreamEncoder, *, cut: Callable[[bytes], Iterable[bytes]], at: int
+        self,
+        decoder: StreamDecoder,
+        encoder: StreamEncoder,
+        *,
+        cut: Callable[[bytes], Iterable[bytes]],
+        at: int,
+        model: str = "",
+        family: Family = Family.CHAT,
+        name: str = "",
     ) -> None:
+        """`family`: the caller's. `at`, `model` and `name` are for streams that tell no time, no model, no id."""
         self.failed = False
         self.frames = 0
+        self.opening_error: tuple[Refusal, bytes] | None = None
+        self.unfit = ""
         self._decoder = decoder
         self._encoder = encoder
         self._encode = encoder.feed
         self._cut = cut
         self._at = at
+        self._model = model
+        self._name = name
+        self._family = family
         self._usage: Usage | None = None
         self._bytes = 0
 
@@ -176,14 +277,29 @@ class TranslatedMeter:
             self._usage = event.usage
         elif isinstance(event, Broken):
             self.failed = True
-        elif isinstance(event, Started) and not event.created:
-            event = msgspec.structs.replace(event, created=self._at)
+            if event.kind == MISMATCH:
+                self.unfit = event.message
+            elif not self.frames:
+                self.opening_error = _opening(event, self._family)
+        elif isinstance(event, Started) and not (event.created and event.model and event.id):
+            event = msgspec.structs.replace(
+                event, created=event.created or self._at, model=event.model or self._model, id=event.id or self._name
+            )
         return self._encode(event)
 
 
-def _refusal(family: Family, status: int, told: ToldError) -> bytes:
+def _opening(broken: Broken, family: Family) -> tuple[Refusal, bytes]:
+    """An error that a stream has in place of a beginning: what it means, and the answer it would have been."""
+    body = {"error": {"message": broken.message, "type": broken.kind, "code": broken.status}}
+    refusal = error_event(msgspec.json.encode(body))
+    told = coded(ToldError(broken.message or broken.kind, broken.kind), refusal.cause)
+    return refusal, _refusal(family, refusal.status, told, "")
+
+
+def _refusal(family: Family, status: int, told: ToldError, request_id: str) -> bytes:
     if family is Family.ANTHROPIC:
         kind = told.kind if told.kind in _KINDS_OF_MESSAGES else _MESSAGES_KINDS.get(status, "invalid_request_error")
-        return msgspec.json.encode({"type": "error", "error": {"type": kind, "message": told.message}})
+        envelope = {"type": "error", "error": {"type": kind, "message": told.message}}
+        return msgspec.json.encode(envelope | ({"request_id": request_id} if request_id else {}))
     shape = {"message": told.message, "type": told.kind or "invalid_request_error", "param": told.param, "code": told.code}
     return msgspec.json.encode({"error": shape})

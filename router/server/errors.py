@@ -8,6 +8,7 @@ STATUSES: dict[str, tuple[int, str]] = {
     "invalid_request": (400, "invalid_request_error"),
     "model_required": (400, "invalid_request_error"),
     "price_unknown": (400, "invalid_request_error"),
+    "context_length_exceeded": (400, "invalid_request_error"),
     "unsupported_feature": (400, "invalid_request_error"),
     "invalid_api_key": (401, "authentication_error"),
     "budget_exceeded": (402, "budget_error"),

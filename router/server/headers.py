@@ -12,6 +12,7 @@ from router.domain.limits import Allowance
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
 from router.gateway.instants import instant_text
+from router.gateway.plan import OWN
 from router.gateway.purses import Purse
 from router.gateway.settle import Case
 from router.providers.registry import TRAVELS_UP
@@ -25,7 +26,7 @@ _CORS_ALLOWED = (
     "anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain"
 )
 _CORS_EXPOSED = (
-    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-router-dropped, x-cost-usd, retry-after, "
+    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-router-dropped, x-router-fallback, x-cost-usd, retry-after, "
     "x-budget-limit-usd, x-budget-remaining-usd, x-budget-reset, x-budget-warning, idempotent-replayed"
 )
 
@@ -100,6 +101,9 @@ def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
         headers["X-Cost-USD"] = usd_text(answer.cost)
     if answer.dropped:
         headers["X-Router-Dropped"] = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
+    via = case.meter.attempts[-1].candidate.via
+    if via != OWN:
+        headers["X-Router-Fallback"] = via
     headers.update(answer.passed)
     headers.update(limit_headers(case.reservation.allowance))
     if answer.purse is not None:

@@ -18,8 +18,9 @@ from router.gateway.answer import Answer
 from router.gateway.generation import Generation
 from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from router.gateway.idempotency import KeyedRequest
-from router.gateway.pipeline import Opening
+from router.gateway.pipeline import Open, Opened
 from router.gateway.settle import Caller
+from router.gateway.stateful import Stateful
 from router.server.headers import (
     answer_headers,
     budget_headers,
@@ -50,6 +51,9 @@ class Inference:
         self._serving = serving
         self._api = api
         self._scope = API_SCOPE[api]
+        self._open: Open = serving.gateway.open
+        if api is Api.RESPONSES and serving.responses is not None:
+            self._open = Stateful(serving.responses, serving.gateway).open
 
     async def handle(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
         serving = self._serving
@@ -62,7 +66,7 @@ class Inference:
         caller = Caller(notes.id, notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
         body = await read_body(request, snapshot.server.body_limit)
         model_request = parse_request(self._api, body)
-        opening = serving.gateway.open(generation, principal, model_request, caller, forwarded=forwarded(headers))
+        opening = self._open(generation, principal, model_request, caller, forwarded=forwarded(headers))
         key = headers.get(IDEMPOTENCY_KEY)
         if key is not None:
             asked = KeyedRequest(key, notes.route, principal, model_request, caller.tier, caller.id)
@@ -75,7 +79,7 @@ class Inference:
                     return whole_answer(request, answer.status, out, answer.body or b"")
                 started = live_answer(request, answer.status, out)
                 await started.prepare(request)
-                await self._relay(started, request, answer.frames)
+                await self.relay(started, request, answer.frames)
                 return started
         except GatewayError as error:
             if started is not None:
@@ -89,7 +93,7 @@ class Inference:
             return started
 
     async def _answer_keyed(
-        self, request: web.BaseRequest, notes: Notes, opening: Opening, asked: KeyedRequest, *, generation: Generation
+        self, request: web.BaseRequest, notes: Notes, opening: Opened, asked: KeyedRequest, *, generation: Generation
     ) -> web.StreamResponse:
         """The same through a task of its own, which goes on when this handler is cancelled."""
         serving = self._serving
@@ -104,7 +108,7 @@ class Inference:
                 return whole_answer(request, told.status, out, told.body)
             started = live_answer(request, told.status, out)
             await started.prepare(request)
-            await self._relay(started, request, call.frames())
+            await self.relay(started, request, call.frames())
         except GatewayError as error:
             if started is None:
                 _note(notes, opening, error, asked.request)
@@ -126,7 +130,8 @@ class Inference:
     def _cors(self, request: web.BaseRequest) -> dict[str, str]:
         return {**cors_headers(request.headers.get("Origin"), self._serving.current.snapshot.server.cors_origins)}
 
-    async def _relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
+    async def relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
+        """Write a stream; a break is told in the dialect of this API, and raised."""
         serving = self._serving
         stall = serving.current.snapshot.server.write_stall_s
         stream = EventStream(response, request, self._api, tasks=serving.tasks, write_stall_s=stall)
@@ -189,7 +194,7 @@ def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"the body is over the limit of {limit / 2**20:g} MiB")
 
 
-def _note(notes: Notes, opening: Opening, error: GatewayError, request: ModelRequest) -> None:
+def _note(notes: Notes, opening: Opened, error: GatewayError, request: ModelRequest) -> None:
     """Leave for the edge what it needs to answer an error."""
     case, purse = opening.case, opening.purse_for(error)
     notes.receipt = {} if purse is None else budget_headers(purse)

@@ -14,9 +14,9 @@ from router.domain.ledger import Outcome
 from router.domain.observations import RequestReplayed
 from router.gateway.generation import Generation
 from router.gateway.idempotency import KeyedRequest, is_final, permit_replay
-from router.gateway.pipeline import Opening
+from router.gateway.pipe import Pipe
+from router.gateway.pipeline import Opened
 from router.server.headers import answer_headers, kept_headers, replay_headers
-from router.server.pipe import Pipe
 from router.server.state import Serving
 
 
@@ -63,7 +63,7 @@ class KeyedCall:
         self,
         serving: Serving,
         generation: Generation,
-        opening: Opening,
+        opening: Opened,
         asked: KeyedRequest,
         *,
         request_id: str,

@@ -12,19 +12,18 @@ from router.server.models import Models
 from router.server.notes import Notes
 from router.server.probes import Probing
 from router.server.state import Serving
+from router.server.stored import StoredResponses
 
 Handler = Callable[[web.BaseRequest, Notes], Awaitable[web.StreamResponse]]
 
 REFUSED_BY_NAME = (
     "/v1/messages/*",
-    "/v1/rerank",
     "/v1/images/*",
     "/v1/audio/*",
     "/v1/files",
     "/v1/files/*",
     "/v1/batches",
     "/v1/batches/*",
-    "/v1/responses/*",
     "/v1/realtime",
     "/v1/realtime/*",
 )
@@ -69,10 +68,13 @@ def build_table(serving: Serving) -> RouteTable:
         "/v1/responses": Api.RESPONSES,
         "/v1/embeddings": Api.EMBEDDINGS,
         "/v1/moderations": Api.MODERATIONS,
+        "/v1/rerank": Api.RERANK,
         "/v1/messages": Api.MESSAGES,
         "/v1/messages/count_tokens": Api.COUNT_TOKENS,
     }
     models, probing = Models(serving), Probing(serving)
+    kept = serving.responses
+    stored = not_supported if kept is None else StoredResponses(serving, kept).handle
     operators = {
         "/": probing.front_door,
         "/healthz": probing.health,
@@ -85,6 +87,7 @@ def build_table(serving: Serving) -> RouteTable:
             *(Route(path, {"POST": Inference(serving, api).handle}) for path, api in inference.items()),
             Route("/v1/models", _read(models.list)),
             Route("/v1/models/*", _read(models.one), prefix="/v1/models/"),
+            Route("/v1/responses/*", dict.fromkeys(("DELETE", "GET", "HEAD", "POST"), stored), prefix="/v1/responses/"),
             *(Route(name, {"*": not_supported}, prefix=_prefix(name)) for name in REFUSED_BY_NAME),
             *(Route(path, _read(handler), is_open=True) for path, handler in operators.items()),
         ]

@@ -10,6 +10,7 @@ from router.gateway.authenticate import Authenticator
 from router.gateway.generation import Generation
 from router.gateway.idempotency import Idempotency
 from router.gateway.pipeline import Gateway
+from router.gateway.responses import Responses
 from router.server.streaming import EventStream
 
 
@@ -37,6 +38,7 @@ class Serving:
     idempotency: Idempotency
     render_metrics: Callable[[], Awaitable[bytes]]
     pingers: Sequence[Pinger] = ()
+    responses: Responses | None = None
     reasons: set[str] = field(default_factory=set)
     notes: dict[str, str] = field(default_factory=dict)
     is_draining: bool = False
@@ -44,6 +46,10 @@ class Serving:
     inflight: int = 0
     streams: set[EventStream] = field(default_factory=set)
     calls: set[Interruptible] = field(default_factory=set)
+
+    def began(self) -> None:
+        """Something counts as under way that no handler waits for."""
+        self.inflight += 1
 
     def ended(self) -> None:
         """A request that counted as under way no longer is."""

@@ -16,7 +16,7 @@ MAX_TAG = 256
 
 _COUNTS = (
     *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"),
-    *("audio_input_tokens", "audio_output_tokens"),
+    *("audio_input_tokens", "audio_output_tokens", "searches"),
 )
 _USAGE_COLUMNS = (*_COUNTS, "estimated", "suspect", "cost_nano", "price_known")
 _REQUEST_COLUMNS = (
@@ -68,7 +68,7 @@ def attempt_row(request: str, entry: AttemptEntry) -> tuple[Any, ...]:
 def _usage_values(usage: Usage, cost: NanoUSD, price_known: bool) -> tuple[int, ...]:
     return (
         *(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
-        *(usage.reasoning_tokens, usage.audio_input_tokens, usage.audio_output_tokens),
+        *(usage.reasoning_tokens, usage.audio_input_tokens, usage.audio_output_tokens, usage.searches),
         *(int(usage.estimated), int(usage.suspect), cost, int(price_known)),
     )
 
@@ -137,6 +137,7 @@ def _usage_of(row: Row) -> Usage:
         reasoning_tokens=row["reasoning_tokens"],
         audio_input_tokens=row["audio_input_tokens"],
         audio_output_tokens=row["audio_output_tokens"],
+        searches=row["searches"],
         estimated=bool(row["estimated"]),
         suspect=bool(row["suspect"]),
     )

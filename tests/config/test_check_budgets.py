@@ -10,7 +10,6 @@ PROVIDERS = """\
 providers:
   sim: {type: simulated}
   table: {type: openai, api_key: k}
-  later: {type: cohere, api_key: k}
 """
 CATALOG = """\
 model_catalog:
@@ -20,7 +19,6 @@ model_catalog:
   - {alias: "any/*", targets: [{provider: table}, {provider: sim}], max_output_tokens: 10}
   - {alias: fixed, targets: [{provider: sim, model: f, price: {input: 0, output: 0}}], max_request_usd: 1, fallbacks: vague}
   - {alias: vague, targets: [{provider: table, model: gpt-5}]}
-  - {alias: claude, targets: [{provider: later, model: claude-haiku-4-5}]}
 """
 BARE = {"sim/m, sim/n", "bare: cap"}
 FIXED = {"vague: cap"}
@@ -74,6 +72,6 @@ def test_an_alias_s_own_budget_is_for_it_and_for_what_it_falls_back_to(tmp_path:
     own = CATALOG.replace("max_request_usd: 1,", "max_request_usd: 1, budget_usd: 9,")
     warnings = loaded(tmp_path, PROVIDERS + own).warnings
     assert [warning for warning in warnings if "output cap" in warning] == [
-        "router.yaml:11:13: model_catalog[5]: no max_output_tokens: under a hard budget every caller must send an output cap"
+        "router.yaml:10:13: model_catalog[5]: no max_output_tokens: under a hard budget every caller must send an output cap"
     ]
     assert not [warning for warning in warnings if "price_unknown" in warning]

@@ -17,6 +17,20 @@ from tests.config.samples import only, problems
         ("providers: {p: {type: openai, api_key: k, api_keys: [{key: l}]}}\n", "providers.p", "both", "one of the two"),
         ("providers: {p: {type: openai-compatible}}\n", "providers.p", "nothing", "base_url"),
         ("providers: {p: {type: azure-openai, api_key: k}}\n", "providers.p", "nothing", "endpoint"),
+        ("providers: {p: {type: cohere}}\n", "providers.p", "nothing", "api_key"),
+        ("providers: {p: {type: cohere, api_key: k, apis: [chat]}}\n", "providers.p.apis", '"chat"', "cohere_chat"),
+        (
+            "providers: {p: {type: cohere, api_key: k, stream_usage: true}}\n",
+            "providers.p",
+            "the key stream_usage",
+            "for the type cohere",
+        ),
+        (
+            "providers: {p: {type: vllm, base_url: 'http://h', apis: [ollama_chat]}}\n",
+            "providers.p.apis",
+            '"ollama_chat"',
+            "the type vllm serves no other",
+        ),
         ("providers: {p: {type: simulated, base_url: 'http://h'}}\n", "providers.p", "the key base_url", "one of apis"),
         (
             "providers: {p: {type: groq, api_key: k, apis: [chat, moderations]}}\n",

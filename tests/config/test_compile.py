@@ -170,7 +170,9 @@ def test_an_unknown_price_is_free_only_where_the_file_says_so(tmp_path: Path) ->
     assert free == Price(0, 0)
 
 
-def test_a_provider_type_that_is_not_built_yet_serves_nothing(tmp_path: Path) -> None:
-    text = "providers: {claude: {type: cohere, api_key: k-claude}}\n"
-    text += "model_catalog: [{alias: c, type: chat, targets: [{provider: claude, model: c}]}]\n"
-    assert compiled(tmp_path, text).providers["claude"].apis == frozenset()
+def test_ollama_speaks_its_own_api_where_the_file_says_so_and_every_caller_is_translated(tmp_path: Path) -> None:
+    text = "providers: {own: {type: ollama, apis: [ollama_chat]}, plain: {type: ollama}}\n"
+    text += "model_catalog: [{alias: a, targets: [{provider: own}, {provider: plain}]}]\n"
+    own, plain = (compiled(tmp_path, text).providers[name] for name in ("own", "plain"))
+    assert own.apis == {Api.OLLAMA_CHAT} and {Api.CHAT, Api.MESSAGES, Api.RESPONSES} <= own.translates
+    assert Api.CHAT in plain.apis and Api.OLLAMA_CHAT not in plain.apis and Api.MESSAGES in plain.translates

@@ -155,12 +155,6 @@ def test_a_warning_for_a_key_without_effect_appears_only_when_it_is_set(tmp_path
     assert warnings == ("router.yaml:7:10: server.public_url: accepted, not in force yet: no link is made yet",)
 
 
-def test_a_type_without_a_dialect_is_accepted_with_a_warning(tmp_path: Path) -> None:
-    text = "providers: {c: {type: cohere, api_key: k}}\nmodel_catalog: [{alias: a, targets: [{provider: c}]}]"
-    warnings = loaded(tmp_path, text).warnings
-    assert ["not built yet" in warnings[0], "no target can be tried yet" in warnings[1]] == [True, True]
-
-
 def test_an_unreadable_variable_is_one_error_not_two(tmp_path: Path) -> None:
     path = write(tmp_path, "providers: {o: {type: openai, api_key: '${MISSING}'}}")
     with pytest.raises(ConfigError) as caught:

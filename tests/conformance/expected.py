@@ -189,6 +189,8 @@ def counts_of(of: Exchange, answer: bytes) -> Counts | None:
         usage |= {name: count for name, count in _usage_in(event).items() if count is not None}
     if not usage:
         return NOTHING if of.api is Api.MODERATIONS else None
+    if of.api is Api.RERANK:
+        return Counts(input=usage["total_tokens"])
     return _message_counts(usage) if of.api is Api.MESSAGES else _counts(usage)
 
 

@@ -26,12 +26,13 @@ PATHS = {
     Api.RESPONSES: "/responses",
     Api.EMBEDDINGS: "/embeddings",
     Api.MODERATIONS: "/moderations",
+    Api.RERANK: "/rerank",
     Api.MESSAGES: "/messages",
     Api.COUNT_TOKENS: "/messages/count_tokens",
 }
 _SELECTED = re.compile(
     r"(?:openai|azure|groq|mistral|huggingface|ollama|compat-[^/]*)/"
-    r"(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|responses)/|anthropic/[^/]*\.(?:messages|count_tokens)/"
+    r"(?!ollama\.)[^/]*\.(?:chat|completions|embeddings|moderations|rerank|responses)/|anthropic/[^/]*\.(?:messages|count_tokens)/"
 )
 _HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
 _OF_THE_SERVER = frozenset({"date", "server"})
@@ -41,6 +42,7 @@ _PROMPTS: dict[Api, dict[str, Any]] = {
     Api.RESPONSES: {"input": "What was asked is not recorded."},
     Api.EMBEDDINGS: {"input": "What was asked is not recorded."},
     Api.MODERATIONS: {"input": "What was asked is not recorded."},
+    Api.RERANK: {"query": "What was asked is not recorded.", "documents": ["Nor is this."]},
     Api.MESSAGES: {"max_tokens": 4096, "messages": [{"role": "user", "content": "What was asked is not recorded."}]},
     Api.COUNT_TOKENS: {"messages": [{"role": "user", "content": "What was asked is not recorded."}]},
 }
@@ -116,7 +118,7 @@ def replayed() -> tuple[str, ...]:
 
 
 def elsewhere() -> tuple[tuple[str, str], ...]:
-    """Method and path of the recorded calls that fetch, count or compact responses: routes that are not served."""
+    """Method and path of the recorded calls that fetch, count or compact responses: routes of their own."""
     told = [json.loads(path.read_text())["request"] for path in sorted(ROOT.glob("openai/openai.responses_*/*.json"))]
     return tuple(dict.fromkeys((asked["method"], urlsplit(asked["url"]).path) for asked in told))
 

@@ -10,7 +10,7 @@ COLUMNS = ("passed", "mapped", "explained", "failed")
 HEADER = (
     "passed: requests and answers byte for byte, usage as recorded. mapped: the provider's 401, 403, 429, 5xx as our error.",
     "explained: not replayed, reasons in tests/conformance/explained.json. What fetches, counts or compacts responses",
-    "(recorded as responses_get and responses_aux) are other routes, answered 501 by name and not counted here.",
+    "(recorded as responses_get, responses_aux) are other routes: 404, since nothing is kept under those ids, or 501.",
 )
 
 

@@ -248,9 +248,12 @@ def test_an_explained_exchange_is_answered_as_its_reason_says(session: Session, 
 
 
 @pytest.mark.parametrize("path", [path for _, path in elsewhere()] or [NONE])
-def test_routes_of_stored_responses_are_refused_by_name(session: Session, path: str) -> None:
+def test_recorded_responses_are_not_found_and_what_counts_or_compacts_is_refused_by_name(
+    session: Session, path: str
+) -> None:
     status, error = session.refused[path]
-    assert (status, error["error"]["code"]) == (501, "not_supported")
+    is_served = not path.endswith(("/input_tokens", "/compact"))
+    assert (status, error["error"]["code"]) == ((404, "not_found") if is_served else (501, "not_supported"))
 
 
 assert set(PATHS) == INBOUND

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -22,7 +23,16 @@ from tests.docs.pages import DOCS, ROOT, anchors, fences, links, page, pages, pr
 
 API, OPERATIONS, ROUTING, USAGE = (page(name) for name in ("api.md", "operations.md", "routing.md", "usage.md"))
 # The handlers only keep what they are given, so a table can be made without a daemon.
-ROUTES: RouteTable = build_table(cast(Serving, None))
+
+
+class Idle:
+    """What handlers take of a Serving when they are made."""
+
+    gateway = SimpleNamespace(open=None)
+    responses = None
+
+
+ROUTES: RouteTable = build_table(cast(Serving, Idle()))
 
 
 def test_every_relative_link_leads_to_a_file_and_a_heading() -> None:

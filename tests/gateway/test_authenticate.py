@@ -10,7 +10,7 @@ from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
 from router.domain.errors import InvalidApiKey, StorageUnavailable, TenantSuspended
 from router.domain.identity import ApiKey, Member, Tenant, TenantStatus, digest_of
 from router.domain.usage import NanoUSD
-from router.gateway.authenticate import FRESH_S, Authenticator
+from router.gateway.authenticate import FRESH_S, VOUCH_S, VOUCHED_S, Authenticator
 from router.gateway.purses import LEASE_S
 from router.gateway.reach import RETRY_S, Reach
 from tests.gateway.fakes import FakeClock, OneKey, snapshot
@@ -133,6 +133,41 @@ async def test_what_is_to_be_forgotten_is_read_again_at_once() -> None:
     door.authenticator.forget()
     with pytest.raises(InvalidApiKey):
         await door.enter()
+
+
+async def test_a_key_is_read_once_in_ten_minutes_while_every_change_would_be_told() -> None:
+    door = Door()
+    await door.enter()
+    for _ in range(int(VOUCHED_S / FRESH_S)):
+        door.clock.pass_(FRESH_S)
+        door.authenticator.vouch(0.5)
+        await door.enter()
+    assert len(door.keys.lookups) == 1
+    door.clock.pass_(FRESH_S)
+    door.authenticator.vouch(0.0)
+    await door.enter()
+    assert len(door.keys.lookups) == 2
+
+
+async def test_a_key_is_read_again_within_five_seconds_once_nobody_vouches() -> None:
+    door = Door()
+    door.authenticator.vouch(1.0)
+    await door.enter()
+    door.clock.pass_(VOUCH_S - 1.0)
+    await door.enter()
+    assert len(door.keys.lookups) == 1
+    door.clock.pass_(0.1)
+    await door.enter()
+    assert len(door.keys.lookups) == 2
+
+
+async def test_a_change_that_is_told_counts_at_once_however_surely_it_was_vouched_for() -> None:
+    door = Door()
+    await door.enter()
+    door.authenticator.vouch(0.0)
+    door.authenticator.forget()
+    await door.enter()
+    assert len(door.keys.lookups) == 2
 
 
 async def test_a_read_that_was_under_way_when_everything_was_to_be_forgotten_does_not_count() -> None:

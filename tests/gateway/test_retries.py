@@ -1,32 +1,36 @@
-"""Classes of failure, Retry-After in all its spellings, and a budget that bounds a storm."""
+"""Classes of failure, waits that are clamped, and a budget that bounds a storm."""
 
 import pytest
 
-from router.gateway.retries import RetryBudget, backoff_s, retry_after_of
+from router.domain.ledger import Outcome
+from router.gateway.retries import RetryBudget, Verdict, backoff_s, clamped, verdict_of
+from router.providers.refusals import Cause
 from tests.gateway.fakes import FakeClock
-
-NOW_US = 1_750_000_000_000_000
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"),
+    ("asked", "seconds"), [(5.0, 5.0), (0.0, 0.0), (1e9, 60.0), (-3.0, 0.0), (float("inf"), 60.0), (None, None)]
+)
+def test_what_a_provider_asks_to_wait_is_clamped(asked: float | None, seconds: float | None) -> None:
+    assert clamped(asked) == seconds
+
+
+@pytest.mark.parametrize(
+    ("cause", "verdict", "outcome"),
     [
-        ("5", 5.0),
-        ("0", 0.0),
-        ("1.5", 1.5),
-        ("1000000000", 60.0),
-        ("-3", 0.0),
-        ("Sun, 15 Jun 2025 15:06:50 GMT", 10.0),
-        ("Sun, 15 Jun 2025 15:00:00 GMT", 0.0),
-        ("garbage", None),
-        ("nan", None),
-        ("inf", 60.0),
-        ("", None),
-        (None, None),
+        (Cause.RATE_LIMITED, Verdict.CREDENTIAL, Outcome.RATE_LIMITED),
+        (Cause.QUOTA, Verdict.CREDENTIAL, Outcome.CREDENTIAL),
+        (Cause.AUTH, Verdict.CREDENTIAL, Outcome.CREDENTIAL),
+        (Cause.OVERLOADED, Verdict.RETRY, Outcome.SERVER_ERROR),
+        (Cause.SERVER, Verdict.RETRY, Outcome.SERVER_ERROR),
+        (Cause.BAD_REQUEST, Verdict.ANSWER, Outcome.REFUSED_UPSTREAM),
+        (Cause.NOT_FOUND, Verdict.ANSWER, Outcome.REFUSED_UPSTREAM),
+        (Cause.CONTEXT_WINDOW, Verdict.ANSWER, Outcome.REFUSED_UPSTREAM),
+        (Cause.CONTENT_POLICY, Verdict.ANSWER, Outcome.REFUSED_UPSTREAM),
     ],
 )
-def test_retry_after_is_read_and_clamped(written: str | None, seconds: float | None) -> None:
-    assert retry_after_of(written, NOW_US) == seconds
+def test_only_what_is_not_the_requests_fault_goes_elsewhere(cause: Cause, verdict: Verdict, outcome: Outcome) -> None:
+    assert verdict_of(cause) == (verdict, outcome)
 
 
 def test_back_off_is_full_jitter_under_a_cap() -> None:

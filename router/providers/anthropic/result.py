@@ -169,7 +169,7 @@ def written(part: Part, family: Family) -> list[Json | msgspec.Raw]:
     """The blocks of a part of an answer: none where a caller of Anthropic's has no use for it."""
     match part:
         case Text():
-            return [text_block(part.text, part.citations)]
+            return [text_block(part.text, part.citations), *sealed_text(part.signature, family)]
         case Reasoning():
             return [thought(part)]
         case ToolCall():
@@ -203,6 +203,13 @@ def sealed_call(part: ToolCall, signature: str = "") -> list[Json | msgspec.Raw]
         return []
     data = packed(Carried(part.family or Family.ANTHROPIC, signature, call_id=part.id))
     return [{"type": "redacted_thinking", "data": data}]
+
+
+def sealed_text(signature: str, family: Family) -> list[Json | msgspec.Raw]:
+    """The signature of another family's text, in a block behind it that its caller gives back."""
+    if not signature:
+        return []
+    return [{"type": "redacted_thinking", "data": packed(Carried(family, signature))}]
 
 
 def object_of(arguments: str) -> Any:

@@ -22,7 +22,15 @@ from router.domain.events import (
 )
 from router.domain.usage import Usage
 from router.providers.anthropic.carried import sealed
-from router.providers.anthropic.result import ending, explained, opening, sealed_call, thought, usage_object
+from router.providers.anthropic.result import (
+    ending,
+    explained,
+    opening,
+    sealed_call,
+    sealed_text,
+    thought,
+    usage_object,
+)
 from router.providers.anthropic.wording import ERROR_TYPES, STATUSES
 
 Json = dict[str, Any]
@@ -202,6 +210,8 @@ class MessagesEncoder:
             frames = self._delta("signature_delta", "signature", signature) if signature else b""
         frames += _frame("content_block_stop", {"index": self._index})
         self._index += 1
+        if isinstance(part, Text) and block.signature:
+            frames += b"".join(self._aside(shape) for shape in sealed_text(block.signature, self._started.family))
         if isinstance(part, ToolCall) and block.signature:
             told_call = whole if isinstance(whole, ToolCall) else part
             family = told_call.family or self._started.family

@@ -2,9 +2,10 @@
 
 from router.domain.chat import ChatQuery, ChatResult, Family
 from router.providers.codec import Encoded, StreamDecoder, StreamEncoder, ToldError
+from router.providers.openai_chat_codec.accents import OPENAI, Accent
 from router.providers.openai_chat_codec.errors_in import decode_error
 from router.providers.openai_chat_codec.query_in import decode_query
-from router.providers.openai_chat_codec.query_out import OPENAI, Accent, encode_query
+from router.providers.openai_chat_codec.query_out import encode_query
 from router.providers.openai_chat_codec.result_in import decode_result
 from router.providers.openai_chat_codec.result_out import encode_result
 from router.providers.openai_chat_codec.stream_in import ChatStreamDecoder

@@ -43,6 +43,14 @@ class Members:
     def any(self, name: str) -> Any:
         return self._left.pop(name, None)
 
+    def has(self, name: str) -> bool:
+        """Whether it is there, says something, and was not taken."""
+        return self._left.get(name) is not None
+
+    def put(self, name: str, value: object) -> None:
+        """Give back a member that was taken: it is left over again."""
+        self._left[name] = value
+
     def text(self, name: str, default: str = "") -> str:
         value = self._left.pop(name, None)
         if value is None:

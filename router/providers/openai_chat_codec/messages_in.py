@@ -22,7 +22,7 @@ from router.domain.chat import (
 from router.domain.errors import InvalidRequest
 from router.providers.openai_chat_codec.media import AUDIO_TYPES, source_of
 from router.providers.openai_chat_codec.members import Members, raw, wrong
-from router.providers.openai_chat_codec.reasoning import read_reasoning
+from router.providers.openai_chat_codec.reasoning import read_google_signature, read_reasoning
 
 _ROLES = {"system": Role.SYSTEM, "developer": Role.DEVELOPER, "user": Role.USER, "assistant": Role.ASSISTANT}
 _ALL_ROLES = "system, developer, user, assistant, tool or function"
@@ -79,7 +79,7 @@ class MessageReader:
             # Mistral's: to go on from these words. Its clients send `false` with every other message.
             self._others[message.at("prefix")] = msgspec.Raw(b"true")
         reasoning = read_reasoning({name: message.any(name) for name in _REASONING})
-        parts: list[Part] = [*reasoning, *self._content(message)]
+        parts: list[Part] = [*reasoning, *_signed(self._content(message), read_google_signature(message))]
         if refusal := message.text("refusal"):
             parts.append(Refusal(refusal))
         spoken = message.members("audio")
@@ -101,7 +101,10 @@ class MessageReader:
         what = call.needed_object(kind)
         name = what.needed_text("name")
         arguments = what.text("input" if kind == "custom" else "arguments")
-        found = ToolCall(call_id, name, arguments, is_custom=kind == "custom", cache=cache_mark(call))
+        signature = read_google_signature(call)
+        family = Family.GEMINI if signature else None
+        cache = cache_mark(call)
+        found = ToolCall(call_id, name, arguments, kind == "custom", signature=signature, family=family, cache=cache)
         self._calls[call_id] = found
         return found
 
@@ -122,6 +125,15 @@ class MessageReader:
         if not isinstance(content, list):
             wrong(path, "a string or a list of parts", content)
         return tuple(_part(item, message, f"{path}[{index}]") for index, item in enumerate(content))
+
+
+def _signed(parts: tuple[Part, ...], signature: str) -> tuple[Part, ...]:
+    """Gemini's signature of a text stands beside the content; it is of the last of it."""
+    if not signature:
+        return parts
+    if parts and isinstance(parts[-1], Text):
+        return (*parts[:-1], msgspec.structs.replace(parts[-1], signature=signature))
+    return (*parts, Text("", signature=signature))
 
 
 def _part(item: object, message: Members, path: str) -> Part:

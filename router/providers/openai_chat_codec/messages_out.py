@@ -23,29 +23,34 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import UnsupportedFeature
-from router.providers.call_ids import made_call_id
+from router.providers.call_ids import made_call_id, nine_letters
+from router.providers.openai_chat_codec.accents import Accent
 from router.providers.openai_chat_codec.media import format_of, url_of
-from router.providers.openai_chat_codec.reasoning import written_reasoning
+from router.providers.openai_chat_codec.reasoning import google_signature, written_reasoning
 
 Message = dict[str, Any]
 _OWN_FILES = frozenset({Family.CHAT, Family.RESPONSES})
+_BETWEEN = "OK."
 _BEHIND = "The content of the tool result {call_id}:"
 
 
 class MessageWriter:
     """Writes the turns of one request. `dropped` collects what docs/fidelity.md lists as dropped."""
 
-    def __init__(self, query: ChatQuery, target: str, *, has_developer: bool) -> None:
+    def __init__(self, query: ChatQuery, target: str, accent: Accent) -> None:
         self._query = query
         self._target = target
         self._is_own = query.origin is Family.CHAT
-        self._developer = "developer" if has_developer else "system"
+        self._is_mistral = accent.is_mistral and not self._is_own
+        self._has_names = "speaker's name" not in accent.drops or self._is_own
+        self._developer = "developer" if accent.has_developer or self._is_own else "system"
         self._unanswered: list[tuple[str, str]] = []
         self.dropped: dict[str, None] = {}
 
     def messages(self) -> list[Message]:
         """Raises UnsupportedFeature."""
-        return [message for number, turn in enumerate(self._query.turns) for message in self._turn(turn, number)]
+        told = [message for number, turn in enumerate(self._query.turns) for message in self._turn(turn, number)]
+        return _in_mistrals_order(told) if self._is_mistral else told
 
     def _turn(self, turn: Turn, number: int) -> Iterable[Message]:
         if turn.role is Role.ASSISTANT:
@@ -56,8 +61,10 @@ class MessageWriter:
         return self._user(turn)
 
     def _named(self, turn: Turn, message: Message) -> Message:
-        if turn.name:
+        if turn.name and self._has_names:
             message["name"] = turn.name
+        elif turn.name:
+            self.dropped["speaker's name"] = None
         return message
 
     # -- the user ---------------------------------------------------------------------------------------------
@@ -78,12 +85,12 @@ class MessageWriter:
         if media and not self._is_own:
             behind += [Text(_BEHIND.format(call_id=call_id)), *media]
         elif media:
-            return {"role": "tool", "tool_call_id": call_id, "content": self._content(result.parts)}
+            return {"role": "tool", "tool_call_id": self._id(call_id), "content": self._content(result.parts)}
         if result.is_error:
             self.dropped["tool_result.is_error"] = None
         if result.cache is not None and not self._is_own:
             self.dropped["cache_control"] = None
-        return {"role": "tool", "tool_call_id": call_id, "content": self._content(texts)}
+        return {"role": "tool", "tool_call_id": self._id(call_id), "content": self._content(texts)}
 
     def _answered(self, result: ToolResult) -> str:
         """The id of the call that a result answers: its own, else that of the first such call without an answer."""
@@ -110,6 +117,9 @@ class MessageWriter:
                 self._refuse(f"messages: {type(part).__name__.lower()} in an assistant message")
         if calls:
             message["tool_calls"] = calls
+        if self._is_own:
+            signed = (part.signature for part in reversed(turn.parts) if isinstance(part, Text) and part.signature)
+            message |= google_signature(next(signed, ""))
         if any(isinstance(part, Reasoning) for part in turn.parts):
             if self._is_own:
                 message |= written_reasoning(turn.parts)
@@ -135,7 +145,12 @@ class MessageWriter:
             shape: Message = {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
         else:
             shape = {"type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
-        return {"id": call_id} | shape | self._mark(call.cache)
+        if self._is_own and call.family is Family.GEMINI:
+            shape |= google_signature(call.signature)
+        return {"id": self._id(call_id)} | shape | self._mark(call.cache)
+
+    def _id(self, call_id: str) -> str:
+        return nine_letters(call_id) if self._is_mistral else call_id
 
     def _spoken(self, part: Audio) -> Message:
         if not part.id:
@@ -196,8 +211,10 @@ class MessageWriter:
         if source.text:
             head = f"{part.name}:\n\n" if part.name else ""
             return {"type": "text", "text": head + source.text}
+        if self._is_mistral and (url := url_of(source)):
+            return {"type": "document_url", "document_url": url} | ({"document_name": part.name} if part.name else {})
         if source.file_id:
-            if self._query.origin not in _OWN_FILES:
+            if self._is_mistral or self._query.origin not in _OWN_FILES:
                 self._refuse("messages: a file by an id of another provider")
             file = {"file_id": source.file_id}
         elif source.data:
@@ -233,3 +250,15 @@ class MessageWriter:
 
     def _refuse(self, what: str) -> NoReturn:
         raise UnsupportedFeature(f"{what} cannot be said to {self._target} (Chat Completions)", param="messages")
+
+
+def _in_mistrals_order(told: list[Message]) -> list[Message]:
+    """Mistral refuses a user right behind a tool, and an assistant's last word that is not marked to be gone on from."""
+    ordered: list[Message] = []
+    for message in told:
+        if ordered and (ordered[-1]["role"], message["role"]) == ("tool", "user"):
+            ordered.append({"role": "assistant", "content": _BETWEEN})
+        ordered.append(message)
+    if ordered and ordered[-1]["role"] == "assistant":
+        ordered[-1]["prefix"] = True
+    return ordered

@@ -1,7 +1,6 @@
 """The canonical form as a Chat Completions request, for OpenAI itself and for those who speak like it."""
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 from router.domain.chat import ChatQuery, Family, HostedTool, OutputFormat, OutputKind, Thinking, Tool, ToolChoice, ToolMode
 from router.domain.errors import UnsupportedFeature
 from router.providers.codec import Encoded
+from router.providers.openai_chat_codec.accents import Accent
 from router.providers.openai_chat_codec.messages_out import MessageWriter
 
 DROPPED = {
@@ -22,27 +22,18 @@ DROPPED = {
     "thinking.disabled": "most models of the dialect do not think unasked and refuse to be told so",
     "thinking.summary": "the dialect tells no summaries",
     "encrypted reasoning": "the dialect has none",
-    "top_k": "OpenAI has none; sampling is by temperature and top_p",
+    "top_k": "OpenAI and Groq have none; sampling is by temperature and top_p",
+    "user": "Mistral takes no name of the user; the ledger keeps it",
+    "store": "nothing is stored at Mistral",
+    "service_tier": "Mistral has no tiers",
+    "verbosity": "a hint on style, which Mistral and Groq do not take",
+    "prompt_cache_key": "a hint for caches; Groq's is its own",
+    "speaker's name": "Mistral has no names of speakers",
 }
 """What is left out of a request, and why that is right."""
 
 _EFFORT_BY_BUDGET = ((2048, "low"), (8192, "medium"))
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-
-
-@dataclass(frozen=True, slots=True)
-class Accent:
-    """How a server's Chat Completions differ. `cap`: the name of the output cap. `has_developer`: the role of that name.
-    `asks_usage`: a stream tells its usage only where asked. `has_top_k`: it samples by it."""
-
-    cap: str = "max_tokens"
-    has_developer: bool = False
-    asks_usage: bool = True
-    has_top_k: bool = True
-
-
-COMPATIBLE = Accent()
-OPENAI = Accent(cap="max_completion_tokens", has_developer=True, has_top_k=False)
 
 
 def encode_query(query: ChatQuery, model: str, target: str, accent: Accent) -> Encoded:
@@ -51,19 +42,21 @@ def encode_query(query: ChatQuery, model: str, target: str, accent: Accent) -> E
     if not is_own and query.others:
         name = next(iter(query.others))
         raise UnsupportedFeature(f"{name} cannot be said to {target} (Chat Completions)", param=name)
-    writer = MessageWriter(query, target, has_developer=accent.has_developer or is_own)
+    writer = MessageWriter(query, target, accent)
     body: dict[str, Any] = {"model": model, "messages": writer.messages()}
     dropped = writer.dropped
-    _put_tools(body, query, target, dropped)
+    _put_tools(body, query, target, dropped, accent)
     _put_sampling(body, query, accent, dropped)
     if query.format is not None:
         body["response_format"] = _format(query.format)
     if query.thinking is not None:
-        body |= _thinking(query.thinking, dropped, is_own=is_own)
+        body |= _thinking(query.thinking, dropped, accent, is_own=is_own)
     _put_rest(body, query, dropped)
+    if not is_own:
+        _accentuate(body, target, accent, dropped)
     if query.stream:
         body["stream"] = True
-        if query.wants_usage or (accent.asks_usage and not is_own):
+        if query.wants_usage if is_own else accent.asks_usage:
             body["stream_options"] = {"include_usage": True}
     if query.cap is not None:
         body[accent.cap] = query.cap
@@ -80,7 +73,7 @@ def _put_sampling(body: dict[str, Any], query: ChatQuery, accent: Accent, droppe
         "top_k": sampling.top_k,
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
-        "seed": sampling.seed,
+        accent.seed: sampling.seed,
         "stop": sampling.stop or None,
         "n": sampling.choices,
         "logprobs": sampling.logprobs,
@@ -110,7 +103,23 @@ def _put_rest(body: dict[str, Any], query: ChatQuery, dropped: dict[str, None]) 
         dropped["cache_control"] = None
 
 
-def _thinking(thinking: Thinking, dropped: dict[str, None], *, is_own: bool) -> dict[str, Any]:
+def _accentuate(body: dict[str, Any], target: str, accent: Accent, dropped: dict[str, None]) -> None:
+    """What this server has no word for is left out or refused; a tier is told in its own."""
+    for name in accent.refuses & body.keys():
+        if body[name] != ("text",):
+            raise UnsupportedFeature(f"{name} cannot be said to {target} (Chat Completions)", param=name)
+        del body[name]
+    for name in accent.drops & body.keys():
+        del body[name]
+        dropped[name] = None
+    tier = body.get("service_tier")
+    if accent.tiers is not None and tier is not None:
+        if tier not in accent.tiers:
+            raise UnsupportedFeature(f"service_tier: {target} has no tier {tier[:40]!r}", param="service_tier")
+        body["service_tier"] = accent.tiers[tier]
+
+
+def _thinking(thinking: Thinking, dropped: dict[str, None], accent: Accent, *, is_own: bool) -> dict[str, Any]:
     """A budget has no name here: it becomes the effort that comes nearest to it."""
     if is_own:
         told = {"max_tokens": thinking.budget, "enabled": thinking.is_on, "summary": thinking.summary or None}
@@ -122,7 +131,7 @@ def _thinking(thinking: Thinking, dropped: dict[str, None], *, is_own: bool) -> 
     if thinking.wants_encrypted:
         dropped["encrypted reasoning"] = None
     if thinking.effort:
-        return {"reasoning_effort": thinking.effort}
+        return {"reasoning_effort": accent.efforts.get(thinking.effort, thinking.effort)}
     if thinking.is_on is False:
         dropped["thinking.disabled"] = None
         return {}
@@ -135,12 +144,17 @@ def _thinking(thinking: Thinking, dropped: dict[str, None], *, is_own: bool) -> 
 # -- what may be called ---------------------------------------------------------------------------------------
 
 
-def _put_tools(body: dict[str, Any], query: ChatQuery, target: str, dropped: dict[str, None]) -> None:
-    tools = [_tool(tool, target) for tool in query.tools]
+def _put_tools(body: dict[str, Any], query: ChatQuery, target: str, dropped: dict[str, None], accent: Accent) -> None:
+    """A choice among some tools offers only those, where no choice can name them."""
+    choice, offered = query.tool_choice, query.tools
+    if choice is not None and choice.mode is not ToolMode.NAMED and choice.names and not accent.has_allowed_tools:
+        offered = tuple(tool for tool in offered if isinstance(tool, Tool) and tool.name in choice.names)
+        choice = ToolChoice(choice.mode)
+    tools = [_tool(tool, target) for tool in offered]
     if tools:
         body["tools"] = tools
-    if query.tool_choice is not None:
-        body["tool_choice"] = _tool_choice(query.tool_choice, query)
+    if choice is not None:
+        body["tool_choice"] = _tool_choice(choice, query)
     if query.origin is not Family.CHAT and any(isinstance(t, Tool) and t.cache is not None for t in query.tools):
         dropped["cache_control"] = None
 

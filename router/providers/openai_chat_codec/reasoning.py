@@ -10,15 +10,29 @@ from typing import Any
 import msgspec
 
 from router.domain.chat import Family, Part, Reasoning
+from router.providers.openai_chat_codec.members import Members
 
 _FORMATS = {
     Family.ANTHROPIC: "anthropic-claude-v1",
     Family.RESPONSES: "openai-responses-v1",
     Family.GEMINI: "google-gemini-v1",
     Family.BEDROCK: "amazon-bedrock-converse-v1",
+    Family.COHERE: "cohere-chat-v2",
     Family.CHAT: "unknown",
 }
 _FAMILIES = {name: family for family, name in _FORMATS.items()} | {"xai-responses-v1": Family.RESPONSES}
+
+
+def google_signature(signature: str) -> dict[str, Any]:
+    """What Gemini signed beside its thoughts, a call or a text, as Google tells OpenAI's callers; nothing for ""."""
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def read_google_signature(members: Members) -> str:
+    """What `google_signature` wrote, given back with a message or a call."""
+    extra = members.members("extra_content")
+    google = extra.members("google") if extra is not None else None
+    return google.text("thought_signature") if google is not None else ""
 
 
 def read_reasoning(said: dict[str, Any]) -> tuple[Reasoning, ...]:

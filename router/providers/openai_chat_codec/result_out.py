@@ -12,6 +12,7 @@ from router.domain.chat import (
     Citation,
     Family,
     Finish,
+    Image,
     Logprob,
     Part,
     Refusal,
@@ -20,7 +21,8 @@ from router.domain.chat import (
 )
 from router.domain.usage import Usage
 from router.providers.call_ids import made_call_id
-from router.providers.openai_chat_codec.reasoning import written_reasoning
+from router.providers.openai_chat_codec.media import url_of
+from router.providers.openai_chat_codec.reasoning import google_signature, written_reasoning
 
 _WORDS = {
     Finish.STOP: "stop",
@@ -75,6 +77,9 @@ def _message(parts: tuple[Part, ...], query: ChatQuery, choice: int) -> dict[str
         "refusal": "".join(refusals) if refusals else None,
     }
     message |= written_reasoning(parts)
+    message |= google_signature(next((part.signature for part in reversed(texts) if part.signature), ""))
+    if images := [part for part in parts if isinstance(part, Image)]:
+        message["images"] = [image_object(image, index) for index, image in enumerate(images)]
     if annotations := _annotations(texts):
         message["annotations"] = annotations
     spoken = next((part for part in parts if isinstance(part, Audio)), None)
@@ -108,7 +113,13 @@ class CallIds:
 def call_object(call: ToolCall, call_id: str) -> dict[str, Any]:
     if call.is_custom:
         return {"id": call_id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    return {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    shape = {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return shape | (google_signature(call.signature) if call.family is Family.GEMINI else {})
+
+
+def image_object(image: Image, index: int) -> dict[str, Any]:
+    """An image that a model made, as OpenRouter tells it; OpenAI's own schema has none."""
+    return {"type": "image_url", "image_url": {"url": url_of(image.source)}, "index": index}
 
 
 def audio_object(spoken: Audio) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from router.domain.chat import Audio, ChatQuery, Family, Part, Reasoning, Refusal, Text, ToolCall
+from router.domain.chat import Audio, ChatQuery, Family, Image, Part, Reasoning, Refusal, Text, ToolCall
 from router.domain.events import (
     AudioDelta,
     Broken,
@@ -20,11 +20,12 @@ from router.domain.events import (
     UsageReported,
 )
 from router.domain.usage import Usage
-from router.providers.openai_chat_codec.reasoning import detail_of, is_sealed
+from router.providers.openai_chat_codec.reasoning import detail_of, google_signature, is_sealed
 from router.providers.openai_chat_codec.result_out import (
     CallIds,
     citation_object,
     finish_word,
+    image_object,
     logprobs_object,
     tier_word,
     usage_object,
@@ -35,7 +36,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Choice:
-    """What is known of one choice while it is written. `texts`: the characters of content before each open text."""
+    """What is known of one choice while it is written. `texts`: the characters of content before each open text.
+    `thoughts`: behind the thought told last, 0 before the first."""
 
     __slots__ = ("has_role", "parts", "calls", "ids", "length", "texts", "thoughts")
 
@@ -109,6 +111,9 @@ class ChatStreamEncoder:
             return self._begin_call(choice, event.index, part, event.choice)
         if isinstance(part, Audio) and part.id:
             return self._chunk({"audio": {"id": part.id}}, event.choice)
+        if isinstance(part, Image):
+            place = sum(isinstance(known, Image) for known in choice.parts.values()) - 1
+            return self._chunk({"images": [image_object(part, place)]}, event.choice)
         if isinstance(part, Text):
             choice.texts[event.index] = choice.length
         if isinstance(part, Text | Refusal | Reasoning) and part.text:
@@ -120,8 +125,9 @@ class ChatStreamEncoder:
             return self._chunk({"function_call": {"name": call.name, "arguments": call.arguments}}, number)
         place = choice.calls[index] = len(choice.calls)
         kind, text = ("custom", "input") if call.is_custom else ("function", "arguments")
-        what = {"name": call.name, text: call.arguments}
-        return self._chunk({"tool_calls": [{"index": place, "id": choice.ids.of(call), "type": kind, kind: what}]}, number)
+        shape = {"index": place, "id": choice.ids.of(call), "type": kind, kind: {"name": call.name, text: call.arguments}}
+        signed = google_signature(call.signature) if call.family is Family.GEMINI else {}
+        return self._chunk({"tool_calls": [shape | signed]}, number)
 
     def _more(self, event: TextDelta) -> bytes:
         choice = self._choice(event.choice)
@@ -133,14 +139,17 @@ class ChatStreamEncoder:
                 return before + _encode(event.text) + after
             return self._chunk({"content": event.text}, event.choice)
         if isinstance(part, Reasoning):
-            return self._think(part, event)
+            return self._think(choice, part, event)
         if isinstance(part, ToolCall):
             return self._more_arguments(choice, event, part)
         return self._chunk({"refusal": event.text}, event.choice) if isinstance(part, Refusal) else b""
 
-    def _think(self, part: Reasoning, event: TextDelta) -> bytes:
-        """What has an author who may want it back is told in `reasoning_details` too."""
-        delta: dict[str, Any] = {"reasoning_content": event.text}
+    def _think(self, choice: _Choice, part: Reasoning, event: TextDelta) -> bytes:
+        """What has an author who may want it back is told in `reasoning_details` too. As in a whole answer, a blank line
+        stands between thoughts."""
+        is_next = choice.thoughts not in {0, event.index + 1}
+        choice.thoughts = event.index + 1
+        delta: dict[str, Any] = {"reasoning_content": f"\n\n{event.text}" if is_next else event.text}
         if is_sealed(part):
             told = Reasoning(event.text, part.family, id=part.id, is_summary=part.is_summary)
             delta["reasoning_details"] = [detail_of(told, event.index)]
@@ -170,8 +179,10 @@ class ChatStreamEncoder:
                 return self._end(choice, event)
 
     def _sign(self, choice: _Choice, event: SignatureDelta) -> bytes:
-        """Of a thought, in the words of `reasoning_details`; no caller of this dialect could send another one back."""
+        """Of a thought, in the words of `reasoning_details`; of a text, in Google's."""
         part = choice.parts.get(event.index)
+        if isinstance(part, Text):
+            return self._chunk(google_signature(event.text), event.choice)
         if not isinstance(part, Reasoning):
             return b""
         sealed = Reasoning("", part.family, id=part.id, is_summary=part.is_summary)

@@ -12,6 +12,7 @@ from router.providers.simulated.exchange import Exchange, error_exchange, json_e
 from router.providers.simulated.faults import failed_head, spoil
 from router.providers.simulated.judgement import answer_embeddings, answer_moderations
 from router.providers.simulated.options import ORDER_HEADER, Fault, FaultKind, Order, SimulateOptions, order_of
+from router.providers.simulated.ranking import answer_rerank
 from router.providers.simulated.request import BadRequest
 from router.providers.simulated.responses import answer_responses
 from router.providers.simulated.text import Draws
@@ -23,6 +24,7 @@ _ANSWERS: Mapping[str, _Answer] = {
     "/responses": answer_responses,
     "/embeddings": answer_embeddings,
     "/moderations": answer_moderations,
+    "/rerank": answer_rerank,
 }
 _PATH = re.compile(r"^(?:/openai)?(?:/v1)?(?:/deployments/(?P<deployment>[^/]+))?(?P<operation>/[^?]*)?")
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")

@@ -35,9 +35,10 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import InvalidRequest, UnsupportedFeature
+from router.providers.openai_chat_codec.accents import COMPATIBLE
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT, OpenAIChat
 from router.providers.openai_chat_codec.query_in import HINTS
-from router.providers.openai_chat_codec.query_out import COMPATIBLE, DROPPED
+from router.providers.openai_chat_codec.query_out import DROPPED
 
 OPENAPI = Path(__file__).parents[4] / "shared" / "openapi" / "openai.gateway-subset.json"
 HELLO = (Turn(Role.USER, (Text("hello"),)),)
