@@ -1,12 +1,12 @@
-# routerd as a container: built from the hash-locked dependencies, run without root, its state in /data.
+# routerd as a container: built from the hash-locked dependencies, those of every provider included, run without root, its state in /data.
 # Give it a configuration at /etc/routerd/router.yaml, and a volume for /data.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/routerd
 ENV PATH=/opt/routerd/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.lock ./
-RUN pip install --require-hashes --only-binary :all: -r requirements.lock
+COPY requirements-image.lock ./
+RUN pip install --require-hashes --only-binary :all: -r requirements-image.lock
 # Build tools stay in this stage, in an environment of their own.
 COPY requirements-build.lock ./
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --only-binary :all: -r requirements-build.lock

@@ -61,6 +61,7 @@ fmt: $(VENV)/.dev ## Format the code and sort its imports
 lock: $(VENV)/.lock ## Resolve the dependencies anew and write the hash-locked files
 	$(UV_COMPILE) --upgrade pyproject.toml --extra dev -o requirements-dev.lock
 	$(UV_COMPILE) --upgrade pyproject.toml -c requirements-dev.lock -o requirements.lock
+	$(UV_COMPILE) --upgrade pyproject.toml --extra tokens --extra aws --extra google -c requirements-dev.lock -o requirements-image.lock
 	$(UV_COMPILE) --upgrade --group build -c requirements-dev.lock -o requirements-build.lock
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/

@@ -40,10 +40,12 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """`aliases` stand beside those the scenarios use, each with one target; the scenarios' own have `targets` each."""
+    """`aliases` stand beside those the scenarios use, each with one target; the scenarios' own have `targets` each that speak
+    `spoken`."""
 
     aliases: int = 0
     targets: int = 1
+    spoken: str = "chat"
 
 
 def alias_name(number: int) -> str:
@@ -73,17 +75,20 @@ def configuration(port: int, upstream: int, urls: tuple[str, str], features: Fea
         "health": {"mode": "off"},
         "rate_limits": {"per_address_per_minute": _PLENTY} if features.address_limit else {},
         "budgets": {"mode": "hard"},
-        "providers": _providers(upstream, catalog.targets),
+        "providers": _providers(upstream, catalog),
         "model_catalog": [*named, *more],
         "bootstrap": bootstrap,
     }
     return json.dumps(document, indent=1)
 
 
-def _providers(upstream: int, count: int) -> dict[str, object]:
+def _providers(upstream: int, catalog: Catalog) -> dict[str, object]:
     """As many as an alias has targets: two targets of one provider and model would be one."""
-    settings = {"type": "openai-compatible", "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-upstream"}
-    return {f"bench-{number}": settings for number in range(count)}
+    kind = "anthropic" if catalog.spoken == "messages" else "openai-compatible"
+    settings: dict[str, object] = {"type": kind, "base_url": f"http://127.0.0.1:{upstream}/v1", "api_key": "sk-upstream"}
+    if catalog.spoken == "responses":
+        settings["apis"] = [catalog.spoken]
+    return {f"bench-{number}": settings for number in range(catalog.targets)}
 
 
 def _alias(name: str, models: list[str]) -> dict[str, object]:

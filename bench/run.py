@@ -18,7 +18,7 @@ from time import perf_counter
 
 import uvloop
 
-from bench import ablation, scale
+from bench import ablation, dialects, scale
 from bench.arguments import Options, read_arguments
 from bench.compare import Results, compare
 from bench.gateways import Gateway, bare, nginx
@@ -71,6 +71,9 @@ async def _run(options: Options, rig: Rig, urls: Urls) -> tuple[str, bool]:
         case "scale":
             samples = await measure_variants(rig, scale.variants(urls), rounds=options.rounds)
             return variants_table(samples, scale.COLUMNS), True
+        case "dialects":
+            samples = await measure_variants(rig, dialects.variants(urls), rounds=options.rounds)
+            return variants_table(samples, dialects.COLUMNS), True
         case "ablation":
             samples = await measure_variants(rig, ablation.variants(urls), rounds=options.rounds)
             return f"{variants_table(samples, ablation.COLUMNS)}\n\n{ablation.NOTE}", True

@@ -57,6 +57,7 @@ def json_scenario(connections: int) -> Scenario:
 
 
 BURST = Scenario("stream", "20-event streams in one burst, 16 connections", (stream_part("", 16),), _COSTS)
+LONG_BURST = Scenario("stream", "500-event streams in one burst, 16 connections", (stream_part("-long", 16),), _COSTS)
 FIRST_BYTE = Scenario(
     "stream",
     "time to a stream's first byte, 1 connection",
@@ -69,7 +70,7 @@ SCENARIOS = (
     Scenario(
         "stream", "20-event streams, 5 ms between events, 64 connections", (stream_part("-paced", 64),), (*_COSTS, "p99_ms")
     ),
-    Scenario("stream", "500-event streams in one burst, 16 connections", (stream_part("-long", 16),), _COSTS),
+    LONG_BURST,
     FIRST_BYTE,
     Scenario("large", "1 MB with an image, 4 connections", (Part(4, body_bytes=MEGABYTE, image=True),), _COSTS),
     Scenario(

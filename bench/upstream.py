@@ -1,4 +1,4 @@
-"""A fake provider as lean as Python allows: fixed answers to chat requests over raw HTTP/1.1.
+"""A fake provider as lean as Python allows: fixed answers over raw HTTP/1.1, to chat requests and to some other dialects'.
 
 The name of the model decides: `-paced` an event each 5 ms, `-slow` one each second, `-long` 500 events, `-first` one event
 and the others a moment later.
@@ -13,6 +13,8 @@ from typing import cast
 
 import uvloop
 
+from bench.spoken import WORDS, spoken
+
 EVENTS = 20
 LONG_EVENTS = 500
 PACE_S = 0.005
@@ -23,12 +25,11 @@ _EDGE = 300
 
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-_WORDS = ("A gateway", " stands between", " applications", " and their", " models,", " and", " keeps count.")
 
 
 def json_answer() -> bytes:
     """A whole response of about 600 bytes of JSON with usage."""
-    message: dict[str, object] = {"role": "assistant", "content": "".join(_WORDS) * 3, "refusal": None, "annotations": []}
+    message: dict[str, object] = {"role": "assistant", "content": "".join(WORDS) * 3, "refusal": None, "annotations": []}
     usage = {
         "prompt_tokens": 211,
         "completion_tokens": 33,
@@ -53,7 +54,7 @@ def json_answer() -> bytes:
 def stream_events(count: int = EVENTS) -> list[bytes]:
     """`count` chat chunks, the last with its finish reason, as HTTP chunks; without usage and `[DONE]`."""
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": _WORDS[n % len(_WORDS)]} for n in range(count - 2)]
+    deltas += [{"content": WORDS[n % len(WORDS)]} for n in range(count - 2)]
     return [_event(delta, None) for delta in deltas] + [_event({}, "stop")]
 
 
@@ -81,6 +82,11 @@ BURST = _STREAM_HEAD + b"".join(STREAM)
 LONG_BURST = _STREAM_HEAD + b"".join(stream_events(LONG_EVENTS))
 USAGE = _frame({**_CHUNK, "choices": [], "usage": {"prompt_tokens": 211, "completion_tokens": 33, "total_tokens": 244}})
 DONE = _chunk(b"data: [DONE]\n\n")
+OTHERS = spoken(EVENTS, LONG_EVENTS)
+
+
+def _wants_stream(edges: bytes) -> bool:
+    return b'"stream":true' in edges or b'"stream": true' in edges
 
 
 class Provider(asyncio.Protocol):
@@ -89,6 +95,7 @@ class Provider(asyncio.Protocol):
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._body_at = self._end = 0
+        self._path = b""
         self._transport: asyncio.Transport | None = None
         self._pacer: asyncio.TimerHandle | None = None
 
@@ -107,7 +114,12 @@ class Provider(asyncio.Protocol):
             edges += bytes(self._buffer[max(self._body_at, self._end - _EDGE) : self._end])
             del self._buffer[: self._end]
             self._body_at = self._end = 0
-            self._answer(edges)
+            if (other := OTHERS.get(self._path)) is None:
+                self._answer(edges)
+            elif _wants_stream(edges):
+                self._write(other.long_burst if b'-long"' in edges else other.burst)
+            else:
+                self._write(other.answer)
 
     def _is_whole(self) -> bool:
         if not self._end:
@@ -115,11 +127,12 @@ class Provider(asyncio.Protocol):
             if head_end < 0:
                 return False
             self._body_at = head_end + 4
+            self._path = bytes(self._buffer[: self._buffer.find(b"\r\n")]).split(b" ")[1]
             self._end = self._body_at + content_length(bytes(self._buffer[:head_end]))
         return len(self._buffer) >= self._end
 
     def _answer(self, edges: bytes) -> None:
-        if b'"stream":true' not in edges and b'"stream": true' not in edges:
+        if not _wants_stream(edges):
             self._write(JSON_ANSWER)
             return
         ending = (USAGE if b"include_usage" in edges else b"") + DONE

@@ -60,11 +60,10 @@ class _Known:
 class Authenticator:
     """Resolves presented keys.
 
-    A principal is fresh for 2 s, for ten minutes while whoever hears of changes vouches that it would (`vouch`, `forget`), so a
+    A principal is fresh for 2 s, for ten minutes while whoever hears of changes vouches that it would (`vouch`, `forget`): a
     revoked key is refused within 5 s in any case; when storage is gone it serves for as long as a lease does, and is read
-    anew when storage answers. Principals are cached under a keyed digest of the whole presented
-    key, misses under the prefix alone, each in a table of its own, so that a flood of invented keys cannot push out the good
-    ones.
+    anew when storage answers. Principals are cached under a keyed digest of the whole presented key, misses under the prefix
+    alone, each in a table of its own, so that a flood of invented keys cannot push out the good ones.
     """
 
     def __init__(self, keys: KeyStore, clock: Clock, digest: Digest, cache_key: bytes, *, reach: Reach) -> None:

@@ -33,7 +33,7 @@ def test_quick_is_short_and_gives_way_to_what_is_said() -> None:
     assert longer.rounds == 2
 
 
-@pytest.mark.parametrize("mode", ["scale", "ablation", "noise"])
+@pytest.mark.parametrize("mode", ["scale", "ablation", "dialects", "noise"])
 def test_a_mode_is_another_run(mode: str) -> None:
     assert read_arguments([f"--{mode}"]).mode == mode
 

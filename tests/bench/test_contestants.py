@@ -19,6 +19,7 @@ from bench.scenarios import SCENARIOS, Part, Scenario, is_for_direct
 from router.config.compile import compile_snapshot
 from router.config.load import load
 from router.config.snapshot import Snapshot
+from router.domain.requests import Api
 
 NEEDS_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the harness pins processes to cores, which needs Linux")
 
@@ -52,6 +53,12 @@ def test_every_variant_of_the_ablation_is_a_good_configuration_of_its_own(tmp_pa
         snapshot(tmp_path, features, Catalog())
         texts.add((tmp_path / "router.yaml").read_text() + str(features.log))
     assert len(texts) == len(ablation.FEATURES)
+
+
+@pytest.mark.parametrize(("spoken", "api"), [("chat", "chat"), ("messages", "messages"), ("responses", "responses")])
+def test_targets_speak_what_is_asked_of_them(tmp_path: Path, spoken: str, api: str) -> None:
+    [provider] = snapshot(tmp_path, Features(), Catalog(spoken=spoken)).providers.values()
+    assert api in provider.apis and (spoken == "chat" or Api.CHAT in provider.translates)
 
 
 def test_scale_goes_to_a_hundred_thousand_keys_and_a_thousand_aliases() -> None:

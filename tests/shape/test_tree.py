@@ -18,7 +18,7 @@ from tests.shape.texts import missing_mentions, names_a_machine
 from tests.shape.tree import ROOT, modules, project_files, python_files, text_of
 
 PYPROJECT = tomllib.loads(text_of(PurePosixPath("pyproject.toml")))
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-dev.lock", "requirements-build.lock")
 # Their own texts, which name hosts or paths for good reasons.
 FOREIGN_TEXT = frozenset({"LICENSE", *LOCKS})
 
@@ -66,9 +66,9 @@ def runtime_libraries() -> list[str]:
     )
 
 
-def test_every_library_that_router_imports_is_in_the_runtime_lock() -> None:
+def test_every_library_that_router_imports_is_where_the_daemon_runs() -> None:
     """What only the tests install would be missing where the daemon runs."""
-    locked = pins_of(text_of(PurePosixPath("requirements.lock"))).keys()
+    locked = pins_of(text_of(PurePosixPath("requirements-image.lock"))).keys()
     distributions = importlib.metadata.packages_distributions()
     missing = []
     for path in (p for p in python_files() if p.is_relative_to("router")):
@@ -116,9 +116,11 @@ def test_the_locks_hold_what_pyproject_requires() -> None:
     extras = PYPROJECT["project"]["optional-dependencies"]
     own = PYPROJECT["project"]["name"]
     base = PYPROJECT["project"]["dependencies"]
-    dev = base + [r for r in extras["tokens"] + extras["test"] + extras["dev"] if not r.startswith(f"{own}[")]
+    whole = base + extras["tokens"] + extras["aws"] + extras["google"]
+    dev = whole + [r for r in extras["test"] + extras["dev"] if not r.startswith(f"{own}[")]
     required = {
         "requirements.lock": base,
+        "requirements-image.lock": whole,
         "requirements-dev.lock": dev,
         "requirements-build.lock": PYPROJECT["dependency-groups"]["build"],
     }
@@ -126,6 +128,6 @@ def test_the_locks_hold_what_pyproject_requires() -> None:
 
 
 def test_the_locks_agree_with_one_another() -> None:
-    run, dev, build = (pins_of(text_of(PurePosixPath(name))) for name in LOCKS)
-    assert not [*disagreements(run, dev), *disagreements(build, dev)]
-    assert run.keys() <= dev.keys()
+    run, image, dev, build = (pins_of(text_of(PurePosixPath(name))) for name in LOCKS)
+    assert not [*disagreements(run, dev), *disagreements(image, dev), *disagreements(build, dev)]
+    assert run.keys() <= image.keys() <= dev.keys()
