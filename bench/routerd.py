@@ -40,8 +40,8 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """`aliases` stand beside those the scenarios use, each with one target; the scenarios' own have `targets` each that speak
-    `spoken`."""
+    """`aliases` stand beside those the scenarios use, each with one target; the scenarios' own have `targets` each, in
+    the dialect `spoken`."""
 
     aliases: int = 0
     targets: int = 1

@@ -73,7 +73,8 @@ class ProviderSpec:
     `ca_digest` is that of the content of `ca_file`. `proxy` is the URL of an HTTP proxy, "" for none. `trusted_host` False:
     its address is nobody's who may name private ones. `sends_bearer`: its keys go as bearer tokens, whatever its type does.
     `apis` it speaks itself, `translates` are those that it is asked in the words of one of them. `max_batch`: how many
-    inputs one of its calls may hold, None for what its documentation says.
+    inputs one of its calls may hold, None for what its documentation says. `omitted` names what is left out of a translated
+    request rather than refused.
     """
 
     name: str
@@ -90,6 +91,7 @@ class ProviderSpec:
     stream_usage: bool = True
     bills_on_cancel: bool = False
     max_batch: int | None = None
+    omitted: frozenset[str] = frozenset()
     apis: frozenset[Api] = INBOUND
     translates: frozenset[Api] = frozenset()
     timeouts: Timeouts = Timeouts()
@@ -118,8 +120,8 @@ class Target:
 class Alias:
     """A name callers use, and where it leads. `fallbacks` names other aliases; the graph is acyclic (checked at load).
 
-    `timeouts` None means the provider's own. `is_window_listed`: `context_window` is the least of what the price table lists for
-    the targets, and not the file's word. `max_request` is what one request is held at under a hard budget, where its
+    `timeouts` None means the provider's own. `is_window_listed`: `context_window` is the least of what the price table lists
+    for the targets, and not the file's word. `max_request` is what one request is held at under a hard budget, where its
     bytes do not show what it can cost.
     """
 

@@ -20,7 +20,7 @@ from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportF
 from router.domain.usage import Usage
 from router.gateway.health import Health
 from router.gateway.meter import Attempt, Meter, estimated_usage
-from router.gateway.refused import Disguised, is_silence, opening_error, reason_of, refusal_body, unfit_of
+from router.gateway.refused import Disguised, is_shown, is_silence, opening_error, reason_of, refusal_body, unfit_of
 from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
 from router.gateway.treasury import Dossier, Secured
 from router.gateway.turns import Failed
@@ -67,8 +67,8 @@ class Reply(msgspec.Struct):
 class Refused(Failed):
     """The request itself was refused: `reply` is for the caller, unless an alias named for such requests is asked."""
 
-    def __init__(self, reason: str, reply: Reply, instead: FallbackReason) -> None:
-        super().__init__(Outcome.REFUSED_UPSTREAM, reason, reply.status, instead=instead)
+    def __init__(self, failed: Failed, reply: Reply) -> None:
+        super().__init__(failed.outcome, failed.reason, failed.status, failed.retry_after, failed.instead)
         self.reply = reply
 
 
@@ -155,7 +155,8 @@ class OpenAttempt:
             reply.dropped = translation.dropped
         if bench.heeds_policy and body is not None and blocked(body):
             self.record.outcome, self.record.reason = Outcome.REFUSED_UPSTREAM, _BLOCKED
-            raise Refused(_BLOCKED, reply, FallbackReason.CONTENT_POLICY)
+            policy = FallbackReason.CONTENT_POLICY
+            raise Refused(Failed(Outcome.REFUSED_UPSTREAM, _BLOCKED, answer.status, instead=policy), reply)
         return reply
 
     def _passed(self, answer: UpstreamAnswer) -> dict[str, str]:
@@ -335,7 +336,7 @@ class OpenAttempt:
             instead = FALLBACKS.get(refusal.cause)
             if instead is None:
                 return reply
-            raise Refused(reason, reply, instead)
+            raise Refused(Failed(outcome, reason, refusal.status, instead=instead), reply)
         self._close(outcome, reason)
         spec, health, wait = self._provider.spec, self._health, clamped(refusal.wait_s)
         is_ill = True
@@ -344,7 +345,11 @@ class OpenAttempt:
             is_ill = len(health.resting(spec.name)) >= len(spec.credentials)
         if is_ill:
             health.failed(self._target, reason, rest_s=wait if outcome is Outcome.RATE_LIMITED else None)
-        raise Failed(outcome, reason, refusal.status, wait)
+        failed = Failed(outcome, reason, refusal.status, wait)
+        if is_shown(self._answer.status):
+            # A 400 that means the key: told as it came where no other key and no other target answers.
+            raise Refused(failed, self._refusal_reply(refusal, body, self._answer, is_told=is_told))
+        raise failed
 
     def _refusal_reply(self, refusal: Refusal, body: bytes, answer: UpstreamAnswer, *, is_told: bool) -> Reply:
         translation, content_type = self._translation, _JSON

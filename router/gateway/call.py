@@ -29,7 +29,7 @@ from router.gateway.meter import Attempt, Meter
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.treasury import Budgets, Dossier, Secured, Treasury
 from router.gateway.turns import Dice, Failed, Turn, Turns
-from router.gateway.window import Windows
+from router.gateway.window import Windows, may_exceed
 
 DRAIN_S = 30.0
 _TOO_MANY = 429
@@ -63,7 +63,7 @@ class Call:
         self._dice = dice
         self._treasury = treasury
         self._turns = Turns(assignment.generation, assignment.plan, assignment.view, dice)
-        self._windows = Windows(assignment.request, treasury.tokens)
+        self._windows: Windows | None = None
         self._turn: Turn | None = None
         self._secured: Secured | None = None
         self._open: OpenAttempt | None = None
@@ -85,7 +85,7 @@ class Call:
         turn = self._turns.first()
         if turn is None:
             raise _nobody(self._do.plan)
-        if self._windows.may_exceed(turn.candidate):
+        if may_exceed(self._do.request, turn.candidate):
             turn = await self._fitting(turn)
         self._turn, self._secured = await self._covered(turn)
 
@@ -141,7 +141,8 @@ class Call:
     async def _fitting(self, turn: Turn) -> Turn:
         """The turn, or the next whose target is not certain to find the request too long. Raises ContextLengthExceeded."""
         first: ContextLengthExceeded | None = None
-        while (excess := await self._windows.excess(turn.candidate)) is not None:
+        windows = self._windows = self._windows or Windows(self._do.request, self._treasury.tokens)
+        while (excess := await windows.excess(turn.candidate)) is not None:
             first = first or excess
             coming = self._turns.past(FallbackReason.CONTEXT_WINDOW)
             if coming is None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from router.domain.upstream import TransportFailure, UpstreamAnswer
 from router.providers.dialect import StreamMeter
-from router.providers.disguises import error_body, error_event
+from router.providers.disguises import error_body, error_event, is_error
 from router.providers.refusals import Cause, Refusal
 from router.providers.sse import frames
 from router.providers.translated import TranslatedMeter
@@ -29,9 +29,14 @@ class Disguised(Exception):
         self.is_told = is_told
 
 
+def is_shown(status: int) -> bool:
+    """Whether a provider says with it that the request is at fault, so that the caller may see its answer."""
+    return 400 <= status < 500 and status not in _NOT_SHOWN
+
+
 async def refusal_body(answer: UpstreamAnswer) -> bytes:
     """The body of an answer that is no 2xx. Raises TransportFailure where one breaks that the caller would see."""
-    if 400 <= answer.status < 500 and answer.status not in _NOT_SHOWN:
+    if is_shown(answer.status):
         return b"".join([piece async for piece in _beginning(answer)])
     pieces: list[bytes] = []
     with suppress(TransportFailure, TimeoutError):
@@ -58,10 +63,8 @@ def opening_error(stream: StreamMeter, block: bytes) -> tuple[Refusal, bytes] | 
     """
     if isinstance(stream, TranslatedMeter):
         return stream.opening_error
-    for name, data in frames(block):
-        if name == b"error" or b'"error"' in data:
-            return error_event(data), error_body(data)
-    return None
+    name, data = next(frames(block), (b"", b""))
+    return (error_event(data), error_body(data)) if name == b"error" or is_error(data) else None
 
 
 def unfit_of(stream: StreamMeter) -> str:

@@ -28,26 +28,26 @@ _SHORTENING = (b'"truncation"', b'"truncate', b'"transforms"', b'"context_manage
 _ANY = msgspec.json.Decoder(dict[str, Any])
 
 
+def may_exceed(request: ModelRequest, candidate: Candidate) -> bool:
+    """Whether it is worth a look: hardly ever, so that a plain request does not pay for it."""
+    window = candidate.alias.context_window
+    return window is not None and len(request.body) >= FEWEST_BYTES * window and request.api in _APIS
+
+
 class Windows:
     """Looks at one request. Its texts are read, and counted by each tokenizer, at most once."""
 
-    __slots__ = ("_request", "_tokens", "_size", "_texts", "_counts")
+    __slots__ = ("_request", "_tokens", "_texts", "_counts")
 
     def __init__(self, request: ModelRequest, tokens: TokenCounter | None) -> None:
         self._request = request
         self._tokens = tokens
-        self._size = len(request.body) if request.api in _APIS else 0
         self._texts: list[str] | None = None
         self._counts: dict[str, int | None] = {}
 
-    def may_exceed(self, candidate: Candidate) -> bool:
-        """Whether it is worth a look: hardly ever, so that a plain request does not pay for it."""
-        window = candidate.alias.context_window
-        return window is not None and self._size >= FEWEST_BYTES * window
-
     async def excess(self, candidate: Candidate) -> ContextLengthExceeded | None:
         """How `candidate` would refuse the request, None where it might take it."""
-        if not self.may_exceed(candidate):
+        if not may_exceed(self._request, candidate):
             return None
         window = _window_of(candidate)
         if window is None:

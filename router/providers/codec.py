@@ -56,9 +56,10 @@ class StreamEncoder(Protocol):
 
 
 class TargetSide(Protocol):
-    """To and from a provider."""
+    """To and from a provider. `takes_free_text`: its tools may take a text that is no JSON."""
 
     family: Family
+    takes_free_text: bool
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         """The body to send. Raises UnsupportedFeature naming the field and `target` where it cannot be said."""

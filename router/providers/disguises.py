@@ -34,6 +34,12 @@ def disguised(body: bytes) -> Refusal | None:
     return error_event(body)
 
 
+def is_error(data: bytes) -> bool:
+    """Whether an event without a name is one: Chat's have an `error`, those of others a type."""
+    told = decoded(data) if b'"error"' in data else None
+    return isinstance(told, dict) and bool(told.get("error") or told.get("type") == "error")
+
+
 def error_event(body: bytes) -> Refusal:
     """What the data of an error event, or an error inside a 200, means. Never raises."""
     told = decoded(body)

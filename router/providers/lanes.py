@@ -39,10 +39,11 @@ def lane_of(api: Api, spec: ProviderSpec, accent: Accent) -> Lane:
     if api in PARTED:
         return Lane(parted_lane(api, spoken, spec), spoken)
     if spoken is Api.CONVERSE_COUNT:
-        return Lane(CountTokens(Translated(ANTHROPIC, BEDROCK, hints=ANTHROPIC_HINTS)), spoken)
+        return Lane(CountTokens(Translated(ANTHROPIC, BEDROCK, hints=ANTHROPIC_HINTS, omitted=spec.omitted)), spoken)
     caller, hints = _CALLERS[api]
     target = _TARGETS[spoken](spec, accent)
-    return Lane(Translated(caller, target, hints=hints, framing=_FRAMINGS.get(spoken, SSE)), spoken)
+    framing = _FRAMINGS.get(spoken, SSE)
+    return Lane(Translated(caller, target, hints=hints, framing=framing, omitted=spec.omitted), spoken)
 
 
 def _chat_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
@@ -77,7 +78,10 @@ def claude_lanes(spec: ProviderSpec) -> Mapping[Api, Lane]:
     """Of a provider on which Claude speaks Messages, and the others something else."""
     callers = ((api, _CALLERS[api]) for api in spec.translates if api in _CALLERS)
     return {
-        api: Lane(Translated(caller, CLAUDE_ON_VERTEX, hints=hints if api is not Api.MESSAGES else None), Api.MESSAGES)
+        api: Lane(
+            Translated(caller, CLAUDE_ON_VERTEX, hints=hints if api is not Api.MESSAGES else None, omitted=spec.omitted),
+            Api.MESSAGES,
+        )
         for api, (caller, hints) in callers
     }
 

@@ -13,12 +13,14 @@ import msgspec
 from router.domain.chat import ChatQuery, Family
 from router.domain.errors import UnsupportedFeature
 from router.domain.events import AudioDelta, Broken, Started, StreamEvent, TextDelta, UsageReported
+from router.domain.omissions import without_refused
 from router.domain.requests import ModelRequest
 from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import Usage
 from router.providers.codec import CallerSide, StreamDecoder, StreamEncoder, TargetSide, ToldError
 from router.providers.disguises import error_event
 from router.providers.forced_answer import MISMATCH, ForcedAnswer, ForcedDecoder, forced_answer
+from router.providers.free_text import FreeText, FreeTextDecoder, free_text
 from router.providers.refusals import Cause, Refusal, coded
 from router.providers.sse import FrameSplitter, blocks
 
@@ -63,15 +65,22 @@ SSE = Framing("text/event-stream", FrameSplitter, blocks)
 
 class Translated:
     """One caller's dialect over one target's. `hints` are members of a query's `others` that change nothing of an answer,
-    and may be dropped: each with the reason."""
+    and may be dropped: each with the reason. `omitted` names what the operator lets be left out where it is refused."""
 
     def __init__(
-        self, caller: CallerSide, target: TargetSide, *, hints: Mapping[str, str] | None = None, framing: Framing = SSE
+        self,
+        caller: CallerSide,
+        target: TargetSide,
+        *,
+        hints: Mapping[str, str] | None = None,
+        framing: Framing = SSE,
+        omitted: frozenset[str] = frozenset(),
     ) -> None:
         self.caller = caller
         self.target = target
         self.framing = framing
         self._hints = hints or {}
+        self._omitted = omitted
 
     def translation(self, request: ModelRequest, model: str, target: str, *, cap: int | None = None) -> "Translation":
         """The request in the words of `target`, with `cap` set where the caller gave none. Idempotent.
@@ -84,17 +93,29 @@ class Translated:
             query, hints = self._without_hints(query)
         if cap is not None and query.cap is None:
             query = msgspec.structs.replace(query, cap=cap)
-        forced, asked = None, query
-        try:
-            if query.format is not None:
-                asked, forced = forced_answer(query, self.target.family, model, target)
-            encoded = self.target.encode_query(asked, model, target)
-        except UnsupportedFeature as error:
-            raise _in_words_of(self.caller.family, error) from None
-        dropped = (*hints, *encoded.dropped)
+        while True:
+            try:
+                return self._said(query, model, target, hints)
+            except UnsupportedFeature as error:
+                less = (
+                    without_refused(query, error.param or "", self._omitted, self.target.family) if self._omitted else None
+                )
+                if less is None:
+                    raise _in_words_of(self.caller.family, error) from None
+                query, name = less
+                hints[name] = None
+
+    def _said(self, query: ChatQuery, model: str, target: str, hints: Iterable[str]) -> "Translation":
+        forced, free, asked = None, None, query
+        if not self.target.takes_free_text:
+            asked, free = free_text(asked)
+        if query.format is not None:
+            asked, forced = forced_answer(asked, self.target.family, model, target)
+        encoded = self.target.encode_query(asked, model, target)
+        dropped = (*hints, *encoded.dropped) if free is None else (*hints, *free.dropped, *encoded.dropped)
         if forced is not None and query.thinking is not None and asked.thinking is None:
             dropped = (*dropped, "reasoning_effort")
-        return Translation(self, query, encoded.body, dropped, model=model, forced=forced)
+        return Translation(self, query, encoded.body, dropped, model=model, forced=forced, free=free)
 
     def _without_hints(self, query: ChatQuery) -> tuple[ChatQuery, dict[str, None]]:
         """(the query without them, their names). A name holds for every member of a list: `input[].id`."""
@@ -118,7 +139,7 @@ class Translation:
     """One request in its target's words, and the way back. `dropped` names what the target was not told of it; `model` is
     told as the answer's where the target does not say."""
 
-    __slots__ = ("body", "dropped", "_forced", "_lane", "_model", "_query")
+    __slots__ = ("body", "dropped", "_forced", "_free", "_lane", "_model", "_query")
 
     def __init__(
         self,
@@ -129,10 +150,12 @@ class Translation:
         *,
         model: str = "",
         forced: ForcedAnswer | None = None,
+        free: FreeText | None = None,
     ) -> None:
         self.body = body
         self.dropped = dropped
         self._forced = forced
+        self._free = free
         self._lane = lane
         self._model = model
         self._query = query
@@ -154,6 +177,8 @@ class Translation:
         result = self._lane.target.decode_result(body)
         if self._forced is not None:
             result = self._forced.result(result)
+        if self._free is not None:
+            result = self._free.result(result)
         if not (result.created and result.model and result.id):
             result = msgspec.structs.replace(
                 result, created=result.created or at, model=result.model or self._model, id=result.id or name
@@ -171,6 +196,8 @@ class Translation:
         decoder = lane.target.stream_decoder()
         if self._forced is not None:
             decoder = ForcedDecoder(decoder, self._forced)
+        if self._free is not None:
+            decoder = FreeTextDecoder(decoder, self._free)
         return TranslatedMeter(
             decoder,
             encoder,
@@ -197,6 +224,7 @@ class TranslatedMeter:
         "_encode",
         "_encoder",
         "_family",
+        "_has_begun",
         "_model",
         "_name",
         "_usage",
@@ -218,6 +246,7 @@ class TranslatedMeter:
         self.frames = 0
         self.opening_error: tuple[Refusal, bytes] | None = None
         self.unfit = ""
+        self._has_begun = False
         self._decoder = decoder
         self._encoder = encoder
         self._encode = encoder.feed
@@ -279,12 +308,14 @@ class TranslatedMeter:
             self.failed = True
             if event.kind == MISMATCH:
                 self.unfit = event.message
-            elif not self.frames:
+            elif not self._has_begun:
                 self.opening_error = _opening(event, self._family)
-        elif isinstance(event, Started) and not (event.created and event.model and event.id):
-            event = msgspec.structs.replace(
-                event, created=event.created or self._at, model=event.model or self._model, id=event.id or self._name
-            )
+        elif isinstance(event, Started):
+            self._has_begun = True
+            if not (event.created and event.model and event.id):
+                event = msgspec.structs.replace(
+                    event, created=event.created or self._at, model=event.model or self._model, id=event.id or self._name
+                )
         return self._encode(event)
 
 

@@ -26,8 +26,8 @@ _CORS_ALLOWED = (
     "anthropic-beta, x-router-tier, x-router-tags, x-router-timeout, x-router-explain"
 )
 _CORS_EXPOSED = (
-    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-router-dropped, x-router-fallback, x-cost-usd, retry-after, "
-    "x-budget-limit-usd, x-budget-remaining-usd, x-budget-reset, x-budget-warning, idempotent-replayed"
+    "x-request-id, x-router-model, x-router-provider, x-router-attempts, x-router-dropped, x-router-fallback, x-cost-usd, "
+    "retry-after, x-budget-limit-usd, x-budget-remaining-usd, x-budget-reset, x-budget-warning, idempotent-replayed"
 )
 
 Incoming = CIMultiDictProxy[str]

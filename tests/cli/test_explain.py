@@ -185,6 +185,17 @@ def test_a_rehearsal_is_shown(configured: CommandLine) -> None:
     assert "on purpose" in document["notes"][0]
 
 
+def test_what_is_asked_for_requests_that_are_refused_stands_apart(bare: CommandLine) -> None:
+    bare.write(CONFIG.replace("on_rate_limited: [kept]}", "on_context_window: [kept], on_content_policy: [kept]}"))
+    bare.prepare()
+    lines = bare("explain", "-m", "smart").out.splitlines()
+    at = lines.index("asked instead where the request is too long")
+    assert lines[at + 1].strip() == "on_context_window: kept (one/a) > kept (two/b)"
+    assert "asked instead where a content policy refuses the request" in lines
+    at = lines.index("fallbacks, tried when every target above has failed")
+    assert lines[at + 1].strip().startswith("default: backup") and "on_context" not in lines[at + 2]
+
+
 def test_what_is_asked_instead_of_a_402_stands_apart_and_not_for_a_key_without_the_right(bare: CommandLine) -> None:
     bare.write(CONFIG.replace("on_rate_limited: [kept]}", "on_budget: [kept]}"))
     bare.prepare()

@@ -17,6 +17,10 @@ INJECTED = b'"stream_options":{"include_usage":true}'
 ADDED_USAGE = b'data: {"id":"u","choices":[],"usage":{"prompt_tokens":1234,"completion_tokens":567,"total_tokens":1801}}'
 """The frame a provider adds because it was asked to; put into recordings whose client did not ask."""
 
+KEY_REFUSED = frozenset(
+    {"compat-xai/compat.responses/u-400-ruby_llm-chat_error_handling_with_xai_grok-4-1-fast-non-reasoning_rai-0.json"}
+)
+"""A 400 that says that the key is wrong: another key or target is tried, and where there is none it is passed on."""
 _OURS_TO_MAP = frozenset({401, 402, 403, 408, 409, 425, 429})
 _FRAME = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
 _LAST = re.compile(rb"(?:\A|\n|\r)data: ?([^\r\n]*)\Z")
@@ -182,16 +186,20 @@ def counts_of(of: Exchange, answer: bytes) -> Counts | None:
     """What must be metered for an answer; None where the provider does not say, so that an estimate is due."""
     if of.status >= 300 or of.api is Api.COUNT_TOKENS:
         return NOTHING
-    said = [json.loads(answer)] if not of.is_sse else list(events(answer))
-    usage: Json = {}
-    for event in said:
-        # The last word on each count stands: streams repeat their usage, and it grows.
-        usage |= {name: count for name, count in _usage_in(event).items() if count is not None}
+    usage = usage_in([json.loads(answer)] if not of.is_sse else list(events(answer)))
     if not usage:
         return NOTHING if of.api is Api.MODERATIONS else None
     if of.api is Api.RERANK:
         return Counts(input=usage["total_tokens"])
-    return _message_counts(usage) if of.api is Api.MESSAGES else _counts(usage)
+    return message_counts(usage) if of.api is Api.MESSAGES else openai_counts(usage)
+
+
+def usage_in(said: list[Json]) -> Json:
+    """The last word on each count: streams repeat their usage, and it grows."""
+    usage: Json = {}
+    for event in said:
+        usage |= {name: count for name, count in _usage_in(event).items() if count is not None}
+    return usage
 
 
 def _usage_in(event: Json) -> Json:
@@ -199,7 +207,7 @@ def _usage_in(event: Json) -> Json:
     return next((h["usage"] for h in holders if isinstance(h, dict) and isinstance(h.get("usage"), dict)), {})
 
 
-def _message_counts(usage: Json) -> Counts:
+def message_counts(usage: Json) -> Counts:
     """Anthropic counts what a cache had a part in beside the input."""
     cached, written = usage.get("cache_read_input_tokens", 0), usage.get("cache_creation_input_tokens", 0)
     return Counts(
@@ -211,7 +219,7 @@ def _message_counts(usage: Json) -> Counts:
     )
 
 
-def _counts(usage: Json) -> Counts:
+def openai_counts(usage: Json) -> Counts:
     details_in: Json = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
     details_out: Json = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
     count_in: int = usage["prompt_tokens"] if "prompt_tokens" in usage else usage["input_tokens"]

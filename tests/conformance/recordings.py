@@ -17,8 +17,14 @@ from router.domain.requests import Api
 
 ROOT = Path(__file__).parents[3] / "shared" / "exchanges"
 ABSENT = "no recorded traffic beside the project: ../shared/exchanges is not there"
-EXPLAINED = json.loads((Path(__file__).parent / "explained.json").read_text())
+FOLDER = Path(__file__).parent
+_EXPLAINED = json.loads((FOLDER / "explained.json").read_text())
+EXPLAINED: dict[str, str] = _EXPLAINED["replay"]
 """Exchange -> reason, for those that are not replayed."""
+EXPLAINED_CHATS: dict[str, str] = _EXPLAINED["canonical"]
+"""Exchange -> reason, for those that have no canonical form."""
+BEYOND_SDKS: dict[str, str] = _EXPLAINED["sdk"]
+"""Exchange -> reason, for those that the types of its own family's SDK do not take."""
 
 PATHS = {
     Api.CHAT: "/chat/completions",

@@ -125,7 +125,7 @@ def check(of: Exchange, body: bytes, got: Replayed) -> None:
 
 def outcome_of(of: Exchange, body: bytes, ended_well: bool) -> Outcome:
     if of.status >= 300:
-        return Outcome.REFUSED_UPSTREAM
+        return Outcome.CREDENTIAL if of.name in expected.KEY_REFUSED else Outcome.REFUSED_UPSTREAM
     if of.is_sse and expected.has_failed(body):
         return Outcome.SERVER_ERROR
     return Outcome.OK if ended_well else Outcome.TRUNCATED

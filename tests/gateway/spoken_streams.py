@@ -15,8 +15,8 @@ TEXT = "".join(WORDS)
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """`frames` in order; `unknown` is an event of a type nobody knows, `block` one of content nobody knows, `error` the dialect's
-    own, `noise` a whole frame that is none. `ends` is the first frame behind which the answer is known to be whole."""
+    """`frames` in order; `unknown` is an event of a type nobody knows, `block` one of content nobody knows, `error` the
+    dialect's own, `noise` a whole frame that is none. Behind `ends` frames the answer is known to be whole."""
 
     provider_type: str
     frames: tuple[bytes, ...]

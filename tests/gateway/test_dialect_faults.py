@@ -1,6 +1,7 @@
 """Every caller over every target whose stream goes wrong: the right answer or an error, never a false end, never a crash."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -24,7 +25,7 @@ from tests.gateway.table import Table, alias
 
 CALLERS = (Api.CHAT, Api.MESSAGES, Api.RESPONSES)
 LANES = [(caller, target) for caller in CALLERS for target in SAID_IN[caller]]
-ASKED = {
+ASKED: dict[Api, dict[str, Any]] = {
     Api.CHAT: {"messages": [{"role": "user", "content": "hello"}]},
     Api.MESSAGES: {"max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]},
     Api.RESPONSES: {"input": "hello", "store": False},
@@ -153,7 +154,7 @@ async def test_a_stream_that_is_cut_anywhere_is_never_a_false_end(caller: Api, t
 async def test_a_connection_that_breaks_is_an_error(caller: Api, target: Api) -> None:
     spoken = SPOKEN[target]
     for count in range(1, spoken.ends):
-        script = [*spoken.frames[:count], TransportFailure(FailureKind.RESET)]
+        script: list[bytes | Exception] = [*spoken.frames[:count], TransportFailure(FailureKind.RESET)]
         got = await heard(caller, target, script)
         assert got.error and (got.text == TEXT or not got.is_finished)
 

@@ -1,7 +1,7 @@
 """Requests that are refused for what they are: told in the caller's words, or taken to the alias that is named for them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from tests.gateway.fakes import DONE, Scripted, answer, chat, frame, spec, statu
 from tests.gateway.table import Table, alias
 from tests.gateway.test_budgets import Counting, R, ask
 
+Reasons = Mapping[FallbackReason, tuple[str, ...]]
 TOO_LONG = {
     "error": {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}
 }
@@ -27,8 +28,8 @@ POLICY = {
         "innererror": {"code": "ResponsibleAIPolicyViolation"},
     }
 }
-ON_WINDOW = {FallbackReason.CONTEXT_WINDOW: ("big",)}
-ON_POLICY = {FallbackReason.CONTENT_POLICY: ("big",)}
+ON_WINDOW: Reasons = {FallbackReason.CONTEXT_WINDOW: ("big",)}
+ON_POLICY: Reasons = {FallbackReason.CONTENT_POLICY: ("big",)}
 
 
 def refusal(code: int, body: object, **headers: str) -> Scripted:
@@ -44,7 +45,7 @@ def event(body: object) -> bytes:
 
 
 def two(
-    reason: dict[FallbackReason, tuple[str, ...]],
+    reason: Reasons,
     *p: Scripted | Exception,
     q: Sequence[Scripted | Exception],
     **changes: Any,

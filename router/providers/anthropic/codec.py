@@ -14,6 +14,7 @@ class AnthropicCodec:
     """Both sides; see providers.codec for what each promises."""
 
     family = Family.ANTHROPIC
+    takes_free_text = False
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         return encode_query(query, model, target)

@@ -14,6 +14,7 @@ class BedrockConverse:
     """A target's side; see providers.codec for what it promises."""
 
     family = Family.BEDROCK
+    takes_free_text = False
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         return encode_query(query, model, target)

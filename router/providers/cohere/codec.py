@@ -18,6 +18,7 @@ class CohereChat:
     """A TargetSide."""
 
     family = Family.COHERE
+    takes_free_text = False
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         return encode_query(query, model, target)

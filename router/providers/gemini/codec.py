@@ -18,6 +18,7 @@ class GeminiCodec:
     """A TargetSide; see providers.codec for what it promises."""
 
     family = Family.GEMINI
+    takes_free_text = False
 
     def __init__(self, flavour: Flavour = GEMINI_API) -> None:
         self._flavour = flavour
@@ -40,6 +41,7 @@ class ClaudeOnVertex:
     request did not get that far."""
 
     family = Family.ANTHROPIC
+    takes_free_text = False
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         encoded = ANTHROPIC.encode_query(query, model, target)

@@ -11,6 +11,7 @@ class OllamaChat:
     """A TargetSide."""
 
     family = Family.OLLAMA
+    takes_free_text = False
 
     def encode_query(self, query: ChatQuery, model: str, target: str) -> Encoded:
         return encode_query(query, model, target)

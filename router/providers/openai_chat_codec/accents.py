@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 class Accent:
     """`cap`, `seed`: the names of the output cap and of the seed. `has_developer`: the role of that name. `asks_usage`: a
     stream tells its usage only where asked. `has_top_k`: it samples by it. `has_allowed_tools`: a choice may name several.
+    `has_custom_tools`: tools may take free text.
 
     `drops` are members of a request that are left out (of DROPPED), `refuses` those that are refused. `efforts` and `tiers`
     are the server's words for common ones, where it has not all of them; a tier without a word is refused.
@@ -24,6 +25,7 @@ class Accent:
     asks_usage: bool = True
     has_top_k: bool = True
     has_allowed_tools: bool = False
+    has_custom_tools: bool = False
     drops: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     efforts: Mapping[str, str] = field(default_factory=dict)
@@ -32,7 +34,9 @@ class Accent:
 
 
 COMPATIBLE = Accent()
-OPENAI = Accent(cap="max_completion_tokens", has_developer=True, has_top_k=False, has_allowed_tools=True)
+OPENAI = Accent(
+    cap="max_completion_tokens", has_developer=True, has_top_k=False, has_allowed_tools=True, has_custom_tools=True
+)
 MISTRAL = Accent(
     seed="random_seed",
     asks_usage=False,

@@ -19,6 +19,7 @@ class OpenAIChat:
 
     def __init__(self, accent: Accent = OPENAI) -> None:
         self._accent = accent
+        self.takes_free_text = accent.has_custom_tools
 
     def decode_query(self, body: bytes) -> ChatQuery:
         return decode_query(body)

@@ -15,6 +15,7 @@ class OpenAIResponses:
     """A CallerSide and a TargetSide."""
 
     family = Family.RESPONSES
+    takes_free_text = True
 
     def decode_query(self, body: bytes) -> ChatQuery:
         return decode_query(body)

@@ -136,7 +136,8 @@ def test_formats_of_the_answer() -> None:
     assert COHERE.dropped(schema) == {"response_format.description"}
     assert COHERE.sent({"response_format": {"type": "json_object"}})["response_format"] == {"type": "json_object"}
     assert "response_format" not in COHERE.sent({"response_format": {"type": "text"}})
-    assert COHERE.refused(schema | {"tools": [TOOL]}) == "response_format"
+    forced = COHERE.sent(schema | {"tools": [TOOL]})
+    assert (forced["tool_choice"], len(forced["tools"])) == ("REQUIRED", 2) and "response_format" not in forced
 
 
 @pytest.mark.parametrize(
