@@ -1,18 +1,22 @@
 """Who gets an alert and how: drafts for every recipient, and the way each letter goes out."""
 
 import hmac
+import importlib
 import ssl
 from collections.abc import Callable
 from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from router.alerts.email import EmailSender
 from router.alerts.render import mail_body, title, webhook_body
 from router.alerts.signature import signed_headers, signing_key
 from router.alerts.webhook import PUBLIC_PORTS, WebhookSender
 from router.config.snapshot import AlertSettings
 from router.domain.alerts import Channel, DeliveryFailed, Draft, Letter, RaisedAlert, Recipients, Webhook
 from router.domain.ports import Clock
+
+if TYPE_CHECKING:
+    from router.alerts.email import EmailSender
 
 
 class Courier:
@@ -32,7 +36,8 @@ class Courier:
         self._settings = settings
         self._key = key
         self._clock = clock
-        self._email = EmailSender(trust)
+        self._trust = trust
+        self._email: EmailSender | None = None
         self._trusted = WebhookSender(trust=trust)
         self._guarded = WebhookSender(guarded=PUBLIC_PORTS, trust=trust)
 
@@ -54,7 +59,7 @@ class Courier:
         if draft.channel is Channel.EMAIL:
             if settings.smtp is None:
                 raise DeliveryFailed("smtp.host is not set")
-            await self._email.send(letter, settings.smtp)
+            await self._mail().send(letter, settings.smtp)
             return
         hook = self._webhook(draft.recipient, settings, own)
         if hook is None:
@@ -80,6 +85,12 @@ class Courier:
     async def close(self) -> None:
         await self._trusted.close()
         await self._guarded.close()
+
+    def _mail(self) -> "EmailSender":
+        """Loaded with the first letter: mail takes two megabytes, and most daemons send none."""
+        if self._email is None:
+            self._email = importlib.import_module("router.alerts.email").EmailSender(self._trust)
+        return self._email
 
     def _webhook(self, reference: str, settings: AlertSettings, own: Recipients) -> Webhook | None:
         hooks = (*settings.webhooks, *own.webhooks)

@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from router.cli.complaint import FAILED, WrongInput
-from router.cli.opening import config_option, json_option, open_config, open_database, run
+from router.cli.databases import open_database
+from router.cli.opening import config_option, json_option, open_config, run
 from router.cli.output import Column, Grid, Screen, print_json, screen
 from router.cli.wording import counted, moment
 from router.config.load import Loaded

@@ -10,9 +10,10 @@ import msgspec
 
 from router.cli.complaint import WrongInput
 from router.cli.control import NoDaemon, ask
+from router.cli.databases import open_database
 from router.cli.explain_view import Explained, explanation_document, show_explanation
 from router.cli.keys import prefix_of
-from router.cli.opening import config_option, json_option, open_config, open_database, run
+from router.cli.opening import config_option, json_option, open_config, run
 from router.cli.output import print_json, screen
 from router.config.compile import compile_snapshot
 from router.config.load import Loaded

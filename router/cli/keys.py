@@ -10,7 +10,8 @@ import click
 
 from router.cli.complaint import ABORTED, Complaint, WrongInput
 from router.cli.control import forget_keys
-from router.cli.opening import config_option, json_option, key_digest, open_config, open_database, run
+from router.cli.databases import open_database
+from router.cli.opening import config_option, json_option, key_digest, open_config, run
 from router.cli.output import Column, Grid, notices, print_json, screen
 from router.cli.tenants import require_member, require_tenant
 from router.cli.wording import limits_document, moment, names_text, read_moment, split_words

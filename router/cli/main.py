@@ -13,8 +13,7 @@ from typing import Any
 
 import click
 
-from router.cli.complaint import ABORTED, FAILED, WRONG_INPUT, Complaint, problems_document
-from router.cli.output import notices, print_json, show_problems
+from router.cli.complaint import ABORTED, FAILED, Complaint
 from router.config.problems import ConfigError, did_you_mean
 
 COMMANDS = {
@@ -71,7 +70,7 @@ def _run_to_exit_code(command: Any, *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except ConfigError as error:
-        return _complain_of_problems(error, as_json=as_json)
+        return _complain(error, as_json=as_json)
     except click.ClickException as error:
         return _complain(_from_click(error), as_json=as_json)
     except (click.Abort, KeyboardInterrupt):
@@ -84,26 +83,11 @@ def _run_to_exit_code(command: Any, *, as_json: bool) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _complain(complaint: Complaint, *, as_json: bool) -> int:
-    if as_json:
-        print_json(complaint.as_document())
-        return complaint.exit_code
-    screen = notices()
-    if complaint.code == ABORTED:
-        screen.line(complaint.message)
-    else:
-        screen.line(f"error: {complaint.message}", "bold red")
-    if complaint.hint:
-        screen.line(complaint.hint)
-    return complaint.exit_code
-
-
-def _complain_of_problems(error: ConfigError, *, as_json: bool) -> int:
-    if as_json:
-        print_json(problems_document(error.problems))
-    else:
-        show_problems(notices(), error.problems)
-    return WRONG_INPUT
+def _complain(complaint: Complaint | ConfigError, *, as_json: bool) -> int:
+    """Prints it, and returns the exit code. What prints is imported when there is something to say, like the commands."""
+    shown = importlib.import_module("router.cli.complaining")
+    code: int = shown.complain(complaint, as_json=as_json)
+    return code
 
 
 def _from_click(error: click.ClickException) -> Complaint:

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from router.cli.complaint import WrongInput
-from router.cli.opening import config_option, json_option, open_config, open_database, run
+from router.cli.databases import open_database
+from router.cli.opening import config_option, json_option, open_config, run
 from router.cli.output import print_json, screen
 from router.cli.wording import counted
 from router.config.load import Loaded

@@ -6,7 +6,8 @@ import click
 
 from router.cli.complaint import WrongInput
 from router.cli.control import forget_keys
-from router.cli.opening import config_option, json_option, open_config, open_database, run
+from router.cli.databases import open_database
+from router.cli.opening import config_option, json_option, open_config, run
 from router.cli.output import Column, Grid, print_json, screen
 from router.cli.wording import limits_document, limits_text, names_text, split_words
 from router.config.load import Loaded

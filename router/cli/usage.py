@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from router.cli.complaint import WrongInput
-from router.cli.opening import config_option, json_option, open_config, open_database, run
+from router.cli.databases import open_database
+from router.cli.opening import config_option, json_option, open_config, run
 from router.cli.output import Column, Grid, Screen, print_json, screen
 from router.cli.tenants import require_tenant
 from router.cli.wording import counted, moment, read_moment
@@ -79,6 +80,7 @@ def _sum(totals: Sequence[UsageTotal]) -> UsageTotal:
         output_tokens=sum(t.output_tokens for t in totals),
         cost=NanoUSD(sum(t.cost for t in totals)),
         unpriced=sum(t.unpriced for t in totals),
+        searches=sum(t.searches for t in totals),
     )
 
 
@@ -96,18 +98,21 @@ def _show(out: Screen, which: UsageFilter, by: UsageGroup, totals: Sequence[Usag
         Column("failed", right=True),
         Column("tokens in", right=True),
         Column("tokens out", right=True),
+        *([Column("searches", right=True)] if whole.searches else []),
         Column("cost USD", right=True),
     )
     number = "{:,}" if out.is_terminal else "{}"
-    out.grid(Grid(columns, [_cells(total, number) for total in totals], _cells(whole, number)))
+    out.grid(Grid(columns, [_cells(total, number, whole) for total in totals], _cells(whole, number, whole)))
     if whole.unpriced:
         out.line(f"{_UNPRICED} {counted(whole.unpriced, 'request')} without a known price: counted as 0.", "yellow")
     if by is UsageGroup.TAG:
         out.line("A request counts in each of its tags, and once in the sum.", "dim")
 
 
-def _cells(total: UsageTotal, number: str) -> tuple[str, ...]:
-    counts = total.requests, total.failed, total.input_tokens, total.output_tokens
+def _cells(total: UsageTotal, number: str, whole: UsageTotal) -> tuple[str, ...]:
+    """Searches are told where there are any: only rerank has some."""
+    searches = (total.searches,) if whole.searches else ()
+    counts = total.requests, total.failed, total.input_tokens, total.output_tokens, *searches
     mark = _UNPRICED if total.unpriced else ""
     return total.group, *(number.format(count) for count in counts), f"{usd_text(total.cost)}{mark}"
 
@@ -128,6 +133,7 @@ def _sums(total: UsageTotal) -> dict[str, object]:
         "failed": total.failed,
         "input_tokens": total.input_tokens,
         "output_tokens": total.output_tokens,
+        "searches": total.searches,
         "cost_usd": usd_text(total.cost),
         "unpriced": total.unpriced,
     }

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from click.testing import CliRunner
 
+from router.cli.databases import open_database
 from router.cli.main import main
-from router.cli.opening import open_database, run
+from router.cli.opening import run
 from router.config.bootstrap_items import bootstrap_items
 from router.config.load import load
 from router.config.secrets import Purpose, derive, server_secret
