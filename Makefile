@@ -17,7 +17,7 @@ UV_COMPILE := $(VENV)/lock/bin/uv pip compile --quiet --no-config --universal --
 
 CHECKS := check-lint check-format check-types check-floors check-shape
 
-.PHONY: help run test check $(CHECKS) bench bench-peers torture fmt lock wheel clean
+.PHONY: help run test check $(CHECKS) bench bench-peers clients conformance torture fmt lock wheel clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,7 @@ run: $(VENV)/.run ## Run routerd on router.example.yaml: SQLite and the simulate
 	ROUTER_OBSERVABILITY_LOG_FORMAT=text $(BIN)/routerd --config router.example.yaml $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests, real PostgreSQL and Redis included (ARGS="-k name" for some)
+	@$(MAKE) --no-print-directory $(VENV)/.clients || echo "No mock providers: tests/clients/mock will be skipped." >&2
 	ROUTERD_TEST_REQUIRE=1 $(BIN)/python -m pytest $(ARGS)
 
 check: $(CHECKS) ## Lint, format, types, import floors, shape rules, locks
@@ -51,6 +52,12 @@ bench: $(VENV)/.dev ## Measure routerd beside a bare aiohttp proxy and nginx (AR
 bench-peers: $(VENV)/.dev ## The same with LiteLLM and Portkey, installed into the user's cache folder
 	$(BIN)/python -m bench.run --peers $(ARGS)
 
+clients: $(VENV)/.clients ## Run real SDKs through routerd to mocks of every type of provider
+	$(BIN)/python -m pytest tests/clients/mock $(ARGS)
+
+conformance: $(VENV)/.dev ## Replay and translate recorded traffic, and print the table by provider, API and feature
+	$(BIN)/python -m pytest tests/conformance --features $(ARGS)
+
 torture: $(VENV)/.dev ## Run the long fault and load tests
 	ROUTERD_TEST_REQUIRE=1 $(BIN)/python -m pytest -m torture --timeout 1800 $(ARGS)
 
@@ -63,6 +70,7 @@ lock: $(VENV)/.lock ## Resolve the dependencies anew and write the hash-locked f
 	$(UV_COMPILE) --upgrade pyproject.toml -c requirements-dev.lock -o requirements.lock
 	$(UV_COMPILE) --upgrade pyproject.toml --extra tokens --extra aws --extra google -c requirements-dev.lock -o requirements-image.lock
 	$(UV_COMPILE) --upgrade --group build -c requirements-dev.lock -o requirements-build.lock
+	$(UV_COMPILE) --upgrade --group node -o requirements-node.lock
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	$(BIN)/python -m build --no-isolation --wheel
@@ -91,6 +99,12 @@ $(VENV)/.run: $(VENV)/.build requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+# Node, where the machine has none that is new enough, comes as a wheel: its source would take hours to build.
+$(VENV)/.clients: $(VENV)/.dev requirements-node.lock tests/clients/mock/package.json tests/clients/mock/package-lock.json
+	@$(BIN)/python -m tests.clients.mock.programs --has-node || $(INSTALL) --retries 1 --only-binary :all: -r requirements-node.lock
+	$(BIN)/python -m tests.clients.mock.programs
 	@touch $@
 
 $(VENV)/.lock: $(VENV)/.made

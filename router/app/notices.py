@@ -19,15 +19,15 @@ def notices_of(
     vouch: Callable[[float], None],
     wanted: Callable[[str, str, str], None],
 ) -> Notices:
-    """`changed`: keys or tenants may have; `vouch`: so many seconds ago that would have been told; `wanted`: (who was
-    refused, budget, period), on PostgreSQL only."""
+    """`changed`: keys or tenants may have; `vouch`: so many seconds ago that would certainly have been seen, on SQLite only,
+    for a trigger can be missing; `wanted`: (who was refused, budget, period), on PostgreSQL only."""
     if database.engine == "sqlite":
         return FileWatch(database, changed, vouch)
     from router.storage.postgres import PostgresDatabase
     from router.storage.postgres_listen import PostgresListener
 
     assert isinstance(database, PostgresDatabase)
-    return PostgresListener(database, instruments.ids, instruments.observer, changed=changed, vouch=vouch, wanted=wanted)
+    return PostgresListener(database, instruments.ids, instruments.observer, changed=changed, wanted=wanted)
 
 
 class FileWatch:

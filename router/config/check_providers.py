@@ -7,6 +7,7 @@ from pathlib import Path
 from router.config.check_aws import aws_mistakes
 from router.config.check_files import check_ca_file
 from router.config.check_google import google_mistakes
+from router.config.check_omissions import check_omissions
 from router.config.document import Node, Table, entries_of, items_of, node_at, quoted, text_of, words_at
 from router.config.problems import Findings, Mark, did_you_mean, one_of
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1, PROVIDER_TYPES, ProviderType, default_apis
@@ -58,6 +59,7 @@ def _check(name: str, node: Table, mark: Mark, folder: Path, findings: Findings)
     apis = _check_apis(node, kind, key, findings)
     _check_headers(node.entries.get("headers"), key, findings)
     check_ca_file(node.entries.get("ca_file"), f"{key}.ca_file", folder, findings)
+    check_omissions(node.entries.get("drop_unsupported"), f"{key}.drop_unsupported", findings)
     version = text_of(node.entries.get("api_version")) or AZURE_DEFAULT_VERSION
     is_dated = kind.name == "azure-openai" and version not in AZURE_V1 and Api.CONTENT_SAFETY not in apis
     return ProviderView(name, kind, apis, needs_deployment=is_dated)

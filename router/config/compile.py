@@ -148,6 +148,7 @@ def _provider(name: str, config: ProviderConfig, timeouts: Timeouts, loaded: Loa
         stream_usage=config.stream_usage if config.stream_usage is not None else True,
         bills_on_cancel=config.bills_on_cancel,
         max_batch=config.max_batch,
+        omitted=frozenset(config.drop_unsupported),
         apis=apis,
         translates=translated_apis(apis),
         timeouts=_timeouts(config.timeouts, timeouts),

@@ -11,7 +11,7 @@ _OPENAI_APIS = frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS, _MODERAT
 _LOCAL_APIS = frozenset({_CHAT, _COMPLETIONS, _RESPONSES, _EMBEDDINGS})
 _TEI_APIS = frozenset({Api.TEI_EMBED, Api.TEI_RERANK})
 _BATCH = frozenset({"max_batch"})
-_COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "locked"})
+_COMMON = frozenset({"type", "apis", "timeouts", "stream_usage", "bills_on_cancel", "drop_unsupported", "locked"})
 _REMOTE = _COMMON | {"api_key", "api_keys", "base_url", "headers", "ca_file", "proxy"}
 
 
@@ -52,7 +52,13 @@ SAFETY_DEFAULT_VERSION = "2024-09-01"
 """Of Azure's Content Safety, which counts its own versions."""
 
 _ROWS = (
-    ProviderType("openai", "https://api.openai.com/v1", needs_key=True, prices="openai"),
+    ProviderType(
+        "openai",
+        "https://api.openai.com/v1",
+        apis=_OPENAI_APIS | {Api.RESPONSES_COUNT},
+        needs_key=True,
+        prices="openai",
+    ),
     ProviderType(
         "azure-openai",
         url_key="endpoint",
@@ -72,11 +78,11 @@ _ROWS = (
     ),
     ProviderType(
         "openai-compatible",
-        apis=_OPENAI_APIS | _ANTHROPIC_APIS | _TEI_APIS | {Api.RERANK},
+        apis=_OPENAI_APIS | _ANTHROPIC_APIS | _TEI_APIS | {Api.RERANK, Api.RESPONSES_COUNT, Api.TOKENIZE},
         unasked=_OPENAI_APIS | {Api.RERANK},
         keys=_REMOTE | _BATCH,
     ),
-    ProviderType("simulated", url_key="", apis=_OPENAI_APIS | {Api.RERANK}, keys=_COMMON | {"simulate"}),
+    ProviderType("simulated", url_key="", apis=_OPENAI_APIS | {Api.RERANK, Api.TOKENIZE}, keys=_COMMON | {"simulate"}),
     ProviderType(
         "groq",
         "https://api.groq.com/openai/v1",
@@ -106,7 +112,11 @@ _ROWS = (
         keys=(_REMOTE - {"stream_usage"}) | _BATCH,
         prices="cohere",
     ),
-    ProviderType("vllm", apis=_LOCAL_APIS | _ANTHROPIC_APIS | {Api.RERANK}, unasked=_LOCAL_APIS | {Api.RERANK}),
+    ProviderType(
+        "vllm",
+        apis=_LOCAL_APIS | _ANTHROPIC_APIS | {Api.RERANK, Api.TOKENIZE},
+        unasked=_LOCAL_APIS | {Api.RERANK, Api.TOKENIZE},
+    ),
     ProviderType(
         "huggingface",
         "https://router.huggingface.co/v1",
@@ -125,7 +135,7 @@ _ROWS = (
     ProviderType(
         "gemini",
         "https://generativelanguage.googleapis.com",
-        apis=frozenset({Api.GENERATE_CONTENT, Api.GEMINI_EMBED}),
+        apis=frozenset({Api.GENERATE_CONTENT, Api.GEMINI_COUNT, Api.GEMINI_EMBED}),
         needs_key=True,
         keys=(_REMOTE - {"stream_usage"}) | _BATCH,
         prices="gemini",
@@ -133,7 +143,7 @@ _ROWS = (
     ProviderType(
         "vertex",
         url_key="",
-        apis=frozenset({Api.GENERATE_CONTENT, Api.VERTEX_EMBED}),
+        apis=frozenset({Api.GENERATE_CONTENT, Api.GEMINI_COUNT, Api.VERTEX_EMBED}),
         keys=(_REMOTE - {"stream_usage"}) | _GOOGLE | _BATCH,
         prices="gemini",
         is_google=True,

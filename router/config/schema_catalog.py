@@ -138,6 +138,7 @@ class ProviderConfig(Section):
     stream_usage: bool | None = None
     bills_on_cancel: bool = False
     max_batch: Positive | None = None
+    drop_unsupported: Words = ()
     timeouts: TimeoutsConfig = TimeoutsConfig()
     simulate: SimulateConfig = SimulateConfig()
 

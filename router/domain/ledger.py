@@ -178,3 +178,4 @@ class UsageTotal:
     output_tokens: int
     cost: NanoUSD
     unpriced: int
+    searches: int = 0

@@ -39,7 +39,7 @@ _WITHOUT: Mapping[str, Callable[[ChatQuery], ChatQuery]] = {
 OMISSIBLE = frozenset(_WITHOUT)
 
 INDISPENSABLE = frozenset(
-    "model messages input instructions system prompt tools response_format text text.format output_config output_format"
+    "model messages input instructions system prompt tools response_format text text.format output_format"
     " previous_response_id conversation background".split()
 )
 """Without these a request would be another one: its target has them, or it is refused."""
@@ -47,11 +47,11 @@ INDISPENSABLE = frozenset(
 ALWAYS_TAKEN = frozenset(
     "stream stream_options max_tokens max_completion_tokens max_output_tokens seed user metadata store verbosity"
     " prompt_cache_key safety_identifier prompt_cache_retention prompt_cache_options prediction include truncation"
-    " max_tool_calls reasoning reasoning_effort thinking cache_control context_management usage".split()
+    " max_tool_calls reasoning reasoning_effort cache_control context_management usage".split()
 )
 """What every target is told, or what is on a drop list anyway: never refused."""
 
-OF_MESSAGES = {"stop_sequences": "stop"}
+OTHER_NAMES = {"stop_sequences": "stop"}
 """Other names of the same fields, and the one that is meant."""
 
 _INDEX = re.compile(r"\[\d+\]")
@@ -68,9 +68,10 @@ def without_refused(query: ChatQuery, param: str, names: frozenset[str], family:
     if param in query.others:
         others = {path: raw for path, raw in query.others.items() if path != param}
         return (replace(query, others=others), plain) if plain in names else None
-    if plain in names and plain in _WITHOUT:
-        less = _WITHOUT[plain](query)
-        return (less, plain) if less != query else None
+    field = plain if plain in _WITHOUT else plain.partition(".")[0]
+    if field in names and field in _WITHOUT:
+        less = _WITHOUT[field](query)
+        return (less, field) if less != query else None
     return _without_tools(query, names, family) if plain.partition("[")[0] in _HOLDS_TOOLS else None
 
 
@@ -84,7 +85,8 @@ def _without_tools(query: ChatQuery, names: frozenset[str], family: Family) -> t
         return None
     tools = tuple(tool for tool in query.tools if not (isinstance(tool, HostedTool) and kind_of(tool.kind) == found))
     turns = tuple(turn for turn in (_without_traces(turn, found) for turn in query.turns) if turn.parts)
-    return replace(query, tools=tools, turns=turns), TOOLS + found
+    less = replace(query, tools=tools, turns=turns)
+    return (less, TOOLS + found) if less != query else None
 
 
 def _without_traces(turn: Turn, kind: str) -> Turn:

@@ -37,6 +37,9 @@ class Api(StrEnum):
     GENERATE_CONTENT = "generate_content"
     CONVERSE = "converse"
     CONVERSE_COUNT = "converse_count"
+    GEMINI_COUNT = "gemini_count"
+    RESPONSES_COUNT = "responses_count"
+    TOKENIZE = "tokenize"
     COHERE_CHAT = "cohere_chat"
     OLLAMA_CHAT = "ollama_chat"
     GEMINI_EMBED = "gemini_embed"
@@ -87,7 +90,7 @@ SAID_IN: Mapping[Api, tuple[Api, ...]] = {
     ),
     Api.RERANK: (Api.COHERE_RERANK, Api.BEDROCK_RERANK, Api.TEI_RERANK),
     Api.MODERATIONS: (Api.CONTENT_SAFETY,),
-    Api.COUNT_TOKENS: (Api.CONVERSE_COUNT,),
+    Api.COUNT_TOKENS: (Api.CONVERSE_COUNT, Api.GEMINI_COUNT, Api.RESPONSES_COUNT, Api.TOKENIZE),
 }
 """Of each API whose requests can be translated, those in whose words they can be said, the best first."""
 

@@ -98,6 +98,9 @@ class Meter(msgspec.Struct):
 
 
 def estimated_usage(request: ModelRequest, output_tokens: int) -> Usage:
-    """What an attempt probably used when the provider did not say: a token per four bytes sent, and what was seen come."""
+    """What an attempt probably used when the provider did not say: a token per four bytes sent, and what was seen come.
+    Nothing of a count of tokens, which is free."""
+    if request.api is Api.COUNT_TOKENS:
+        return NOTHING
     size, searches = len(request.body), int(request.api is Api.RERANK)
     return Usage(input_tokens=max(1, size // 4), output_tokens=output_tokens, estimated=True, searches=searches)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from router.domain.chat import ChatQuery, ChatResult, Choice, Part, Tool, ToolCall, ToolResult, Turn
+from router.domain.chat import ChatQuery, ChatResult, Choice, HostedTool, Part, Tool, ToolCall, ToolResult, Turn
 from router.domain.events import PartEnded, PartStarted, StreamEvent, TextDelta
 from router.providers.codec import StreamDecoder
 
@@ -19,7 +19,6 @@ DROPPED: Mapping[str, str] = {
 
 MEMBER = "input"
 
-_ANY_TEXT = msgspec.Raw(b"{}")
 _PARAMETERS = msgspec.Raw(
     b'{"type":"object","properties":{"input":{"type":"string","description":"The whole input of the tool, as plain text."}},'
     b'"required":["input"],"additionalProperties":false}'
@@ -45,7 +44,7 @@ class FreeText:
         if any(getattr(part, "is_custom", False) for turn in turns for part in turn.parts):
             turns = tuple(map(_spoken, turns))
         self.query = replace(query, tools=tools, turns=turns)
-        is_held = any(isinstance(tool, Tool) and tool.grammar not in (None, _ANY_TEXT) for tool in query.tools)
+        is_held = any(isinstance(tool, Tool) and _grammar_of(tool) for tool in query.tools)
         self.dropped: tuple[str, ...] = tuple(DROPPED) if is_held else ()
 
     def is_free(self, name: str) -> bool:
@@ -78,16 +77,21 @@ def _has_called(turns: Iterable[Turn]) -> bool:
     return any(isinstance(part, ToolCall | ToolResult) and part.is_custom for turn in turns for part in turn.parts)
 
 
-def _function(tool: Any) -> Any:
+def _function(tool: Tool | HostedTool) -> Tool | HostedTool:
     if not isinstance(tool, Tool) or tool.grammar is None:
         return tool
     told = [tool.description] if tool.description else []
-    form = msgspec.json.decode(tool.grammar)
-    grammar = form.get("grammar") if isinstance(form, dict) else None
-    if isinstance(grammar, dict):
+    if grammar := _grammar_of(tool):
         syntax = "regular expression" if grammar.get("syntax") == "regex" else f"{grammar.get('syntax')} grammar"
         told.append(f"The text in `{MEMBER}` must match this {syntax}:\n{grammar.get('definition')}")
     return replace(tool, description="\n\n".join(told) or None, parameters=_PARAMETERS, grammar=None)
+
+
+def _grammar_of(tool: Tool) -> dict[str, Any]:
+    """`syntax` and `definition`; empty where any text will do."""
+    form = msgspec.json.decode(tool.grammar) if tool.grammar is not None else None
+    grammar = form.get("grammar") if isinstance(form, dict) else None
+    return grammar if isinstance(grammar, dict) else {}
 
 
 def _spoken(turn: Turn) -> Turn:

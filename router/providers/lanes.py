@@ -8,9 +8,9 @@ from router.domain.routes import ProviderSpec
 from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.anthropic.query_in import HINTS as ANTHROPIC_HINTS
 from router.providers.bedrock.codec import BEDROCK, EVENT_STREAM
-from router.providers.bedrock.counting import CountTokens
 from router.providers.codec import CallerSide, TargetSide
 from router.providers.cohere.codec import COHERE_CHAT
+from router.providers.counting import CLAUDE_ON_VERTEX_COUNT, CountTokens, counting_of
 from router.providers.gemini.codec import CLAUDE_ON_VERTEX, GeminiCodec
 from router.providers.gemini.query_out import GEMINI_API, VERTEX
 from router.providers.ollama.codec import OLLAMA_CHAT
@@ -38,12 +38,18 @@ def lane_of(api: Api, spec: ProviderSpec, accent: Accent) -> Lane:
     spoken = next(native for native in SAID_IN[api] if native in spec.apis)
     if api in PARTED:
         return Lane(parted_lane(api, spoken, spec), spoken)
-    if spoken is Api.CONVERSE_COUNT:
-        return Lane(CountTokens(Translated(ANTHROPIC, BEDROCK, hints=ANTHROPIC_HINTS, omitted=spec.omitted)), spoken)
+    if api is Api.COUNT_TOKENS:
+        return Lane(_counted(spoken, spec, accent), spoken)
     caller, hints = _CALLERS[api]
     target = _TARGETS[spoken](spec, accent)
     framing = _FRAMINGS.get(spoken, SSE)
     return Lane(Translated(caller, target, hints=hints, framing=framing, omitted=spec.omitted), spoken)
+
+
+def _counted(spoken: Api, spec: ProviderSpec, accent: Accent) -> CountTokens:
+    counting = counting_of(spoken, spec.type)
+    target = _TARGETS[counting.said](spec, accent)
+    return CountTokens(Translated(ANTHROPIC, target, hints=ANTHROPIC_HINTS, omitted=spec.omitted), counting)
 
 
 def _chat_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
@@ -77,13 +83,17 @@ def _gemini_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
 def claude_lanes(spec: ProviderSpec) -> Mapping[Api, Lane]:
     """Of a provider on which Claude speaks Messages, and the others something else."""
     callers = ((api, _CALLERS[api]) for api in spec.translates if api in _CALLERS)
-    return {
+    lanes: dict[Api, Lane] = {
         api: Lane(
             Translated(caller, CLAUDE_ON_VERTEX, hints=hints if api is not Api.MESSAGES else None, omitted=spec.omitted),
             Api.MESSAGES,
         )
         for api, (caller, hints) in callers
     }
+    if Api.COUNT_TOKENS in spec.translates:
+        as_sent = Translated(ANTHROPIC, CLAUDE_ON_VERTEX)
+        lanes[Api.COUNT_TOKENS] = Lane(CountTokens(as_sent, CLAUDE_ON_VERTEX_COUNT), Api.COUNT_TOKENS)
+    return lanes
 
 
 _CALLERS: Mapping[Api, tuple[CallerSide, Mapping[str, str]]] = {

@@ -32,6 +32,7 @@ OWN_PATHS: Mapping[Api, str] = {
     Api.OLLAMA_EMBED: "/api/embed",
     Api.TEI_EMBED: "/embed",
     Api.TEI_RERANK: "/rerank",
+    Api.TOKENIZE: "/tokenize",
 }
 """Of APIs of a provider's own that stand beside its `/v1`: the path from the root of its address."""
 
@@ -41,6 +42,7 @@ class PathRoute:
 
     def __init__(self, base_url: str, *, query: str = "", by_deployment: bool = False, root: str = "") -> None:
         self._urls = {api: base_url + dialect.path + query for api, dialect in DIALECTS.items()}
+        self._urls[Api.RESPONSES_COUNT] = f"{base_url}/responses/input_tokens{query}"
         if root:
             self._urls |= {api: root + path for api, path in OWN_PATHS.items()}
         self._by_deployment = by_deployment

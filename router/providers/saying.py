@@ -4,7 +4,19 @@ dialects that are spoken to providers alone."""
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from router.domain.chat import ChatQuery, HostedTool, Image, Part, Text, Tool, ToolCall, ToolChoice, ToolMode, ToolResult
+from router.domain.chat import (
+    ChatQuery,
+    HostedTool,
+    Image,
+    Part,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMode,
+    ToolResult,
+    Turn,
+)
 from router.domain.errors import UnsupportedFeature
 from router.providers.call_ids import made_call_id
 
@@ -60,6 +72,13 @@ def _function(tool: Tool | HostedTool, saying: Saying) -> Tool:
     if tool.grammar is not None:
         saying.refuse("tools", f"the custom tool {tool.name!r} takes free text, and tools here take objects")
     return tool
+
+
+def called_tools(turns: Iterable[Turn]) -> tuple[Tool, ...]:
+    """The tools that a conversation has called, each once, for dialects that take calls only beside the tools: a caller
+    who sends none wants no more calls, and what their inputs were is to be seen in the calls."""
+    names = dict.fromkeys(part.name for turn in turns for part in turn.parts if isinstance(part, ToolCall))
+    return tuple(Tool(name) for name in names)
 
 
 class CallBook:

@@ -10,17 +10,18 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from router.domain.chat import ChatQuery, Family
+from router.domain.chat import ChatQuery, ChatResult, Family, Finish
 from router.domain.errors import UnsupportedFeature
-from router.domain.events import AudioDelta, Broken, Started, StreamEvent, TextDelta, UsageReported
+from router.domain.events import AudioDelta, Broken, Finished, Started, StreamEvent, TextDelta, UsageReported
 from router.domain.omissions import without_refused
 from router.domain.requests import ModelRequest
 from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import Usage
 from router.providers.codec import CallerSide, StreamDecoder, StreamEncoder, TargetSide, ToldError
 from router.providers.disguises import error_event
-from router.providers.forced_answer import MISMATCH, ForcedAnswer, ForcedDecoder, forced_answer
+from router.providers.forced_answer import MISMATCH, AnswerMismatch, ForcedAnswer, ForcedDecoder, forced_answer
 from router.providers.free_text import FreeText, FreeTextDecoder, free_text
+from router.providers.one_call import OneCallDecoder, one_call, with_one_call
 from router.providers.refusals import Cause, Refusal, coded
 from router.providers.sse import FrameSplitter, blocks
 
@@ -106,7 +107,8 @@ class Translated:
                 hints[name] = None
 
     def _said(self, query: ChatQuery, model: str, target: str, hints: Iterable[str]) -> "Translation":
-        forced, free, asked = None, None, query
+        forced, free = None, None
+        asked, is_single = one_call(query, self.target.family, model)
         if not self.target.takes_free_text:
             asked, free = free_text(asked)
         if query.format is not None:
@@ -115,7 +117,7 @@ class Translated:
         dropped = (*hints, *encoded.dropped) if free is None else (*hints, *free.dropped, *encoded.dropped)
         if forced is not None and query.thinking is not None and asked.thinking is None:
             dropped = (*dropped, "reasoning_effort")
-        return Translation(self, query, encoded.body, dropped, model=model, forced=forced, free=free)
+        return Translation(self, query, encoded.body, dropped, model=model, repairs=Repairs(forced, free, is_single))
 
     def _without_hints(self, query: ChatQuery) -> tuple[ChatQuery, dict[str, None]]:
         """(the query without them, their names). A name holds for every member of a list: `input[].id`."""
@@ -135,11 +137,37 @@ def _in_words_of(caller: Family, error: UnsupportedFeature) -> UnsupportedFeatur
     return UnsupportedFeature(error.message.replace(param, name, 1), param=name)
 
 
+class Repairs(NamedTuple):
+    """What was asked in place of what the target cannot do, and must be read out of its answer again."""
+
+    forced: ForcedAnswer | None = None
+    free: FreeText | None = None
+    is_single: bool = False
+
+    def result(self, result: ChatResult) -> ChatResult:
+        """Raises AnswerMismatch."""
+        if self.forced is not None:
+            result = self.forced.result(result)
+        if self.is_single:
+            result = with_one_call(result)
+        return result if self.free is None else self.free.result(result)
+
+    def decoder(self, decoder: StreamDecoder) -> StreamDecoder:
+        if self.forced is not None:
+            decoder = ForcedDecoder(decoder, self.forced)
+        if self.is_single:
+            decoder = OneCallDecoder(decoder)
+        return decoder if self.free is None else FreeTextDecoder(decoder, self.free)
+
+
+NO_REPAIRS = Repairs()
+
+
 class Translation:
     """One request in its target's words, and the way back. `dropped` names what the target was not told of it; `model` is
     told as the answer's where the target does not say."""
 
-    __slots__ = ("body", "dropped", "_forced", "_free", "_lane", "_model", "_query")
+    __slots__ = ("body", "dropped", "_lane", "_model", "_query", "_repairs")
 
     def __init__(
         self,
@@ -149,13 +177,11 @@ class Translation:
         dropped: tuple[str, ...],
         *,
         model: str = "",
-        forced: ForcedAnswer | None = None,
-        free: FreeText | None = None,
+        repairs: "Repairs" = NO_REPAIRS,
     ) -> None:
         self.body = body
         self.dropped = dropped
-        self._forced = forced
-        self._free = free
+        self._repairs = repairs
         self._lane = lane
         self._model = model
         self._query = query
@@ -175,10 +201,12 @@ class Translation:
         """A whole answer for the caller, and the provider's count. `at` is for answers that do not tell when they were made,
         in seconds since the epoch, `name` for those without an id. Raises ValueError where it is no answer."""
         result = self._lane.target.decode_result(body)
-        if self._forced is not None:
-            result = self._forced.result(result)
-        if self._free is not None:
-            result = self._free.result(result)
+        for choice in result.choices:
+            if choice.finish is Finish.MALFORMED:
+                malformed = AnswerMismatch(_malformed(choice.said))
+                malformed.usage = result.usage
+                raise malformed
+        result = self._repairs.result(result)
         if not (result.created and result.model and result.id):
             result = msgspec.structs.replace(
                 result, created=result.created or at, model=result.model or self._model, id=result.id or name
@@ -193,11 +221,7 @@ class Translation:
     def meter(self, at: int, name: str = "") -> "TranslatedMeter":
         lane = self._lane
         encoder = lane.caller.stream_encoder(self._query)
-        decoder = lane.target.stream_decoder()
-        if self._forced is not None:
-            decoder = ForcedDecoder(decoder, self._forced)
-        if self._free is not None:
-            decoder = FreeTextDecoder(decoder, self._free)
+        decoder = self._repairs.decoder(lane.target.stream_decoder())
         return TranslatedMeter(
             decoder,
             encoder,
@@ -286,10 +310,12 @@ class TranslatedMeter:
         return b"".join(out)
 
     def close(self) -> bytes:
-        if self.failed:
-            return b""
-        last = [self._said(event) for event in self._decoder.close()]
-        return b"".join([*last, self._encoder.close()])
+        out: list[bytes] = []
+        for event in () if self.failed else self._decoder.close():
+            if self.failed:
+                break
+            out.append(self._said(event))
+        return b"".join(out) if self.failed else b"".join([*out, self._encoder.close()])
 
     def estimated_output_tokens(self) -> int:
         """An event is a token where it is as short as one, else four bytes are."""
@@ -304,6 +330,9 @@ class TranslatedMeter:
             self.frames += 1
         elif isinstance(event, UsageReported):
             self._usage = event.usage
+        elif isinstance(event, Finished):
+            if event.finish is Finish.MALFORMED:
+                return self._said(Broken(MISMATCH, _malformed(event.said), 502))
         elif isinstance(event, Broken):
             self.failed = True
             if event.kind == MISMATCH:
@@ -319,6 +348,11 @@ class TranslatedMeter:
         return self._encode(event)
 
 
+def _malformed(said: str) -> str:
+    """What the provider itself calls no answer must not be told as one that has ended well."""
+    return f"the model's answer is malformed, its provider says: {said}"
+
+
 def _opening(broken: Broken, family: Family) -> tuple[Refusal, bytes]:
     """An error that a stream has in place of a beginning: what it means, and the answer it would have been."""
     body = {"error": {"message": broken.message, "type": broken.kind, "code": broken.status}}
@@ -329,7 +363,9 @@ def _opening(broken: Broken, family: Family) -> tuple[Refusal, bytes]:
 
 def _refusal(family: Family, status: int, told: ToldError, request_id: str) -> bytes:
     if family is Family.ANTHROPIC:
-        kind = told.kind if told.kind in _KINDS_OF_MESSAGES else _MESSAGES_KINDS.get(status, "invalid_request_error")
+        # Others call most refusals `invalid_request_error`: what a status alone says is said.
+        said = told.kind if told.kind in _KINDS_OF_MESSAGES else "invalid_request_error"
+        kind = _MESSAGES_KINDS.get(status, said)
         envelope = {"type": "error", "error": {"type": kind, "message": told.message}}
         return msgspec.json.encode(envelope | ({"request_id": request_id} if request_id else {}))
     shape = {"message": told.message, "type": told.kind or "invalid_request_error", "param": told.param, "code": told.code}

@@ -18,7 +18,7 @@ from router.storage.channels import CHANGED, WANTED
 from router.storage.database import unavailable
 from router.storage.postgres import CONNECT_TIMEOUT_S, PostgresDatabase, translated
 
-PULSE_S = 2.0
+PULSE_S = 10.0
 PULSE_WAIT_S = 3.0
 FIRST_PAUSE_S = 0.25
 MAX_PAUSE_S = 5.0
@@ -31,8 +31,7 @@ class PostgresListener:
     """Implements domain.ports.Notices.
 
     `changed` is called when keys, tenants or what belongs to them may have changed, also after every (re)connection, since
-    nobody was listening before; `vouch` with how many seconds ago a change would certainly have been heard of; `wanted` with
-    (who asks, budget, period). All must return at once.
+    nobody was listening before; `wanted` with (who asks, budget, period). Both must return at once.
     """
 
     def __init__(
@@ -42,7 +41,6 @@ class PostgresListener:
         observer: Observer,
         *,
         changed: Callable[[], None],
-        vouch: Callable[[float], None],
         wanted: Callable[[str, str, str], None],
         pulse_wait_s: float = PULSE_WAIT_S,
     ) -> None:
@@ -50,7 +48,6 @@ class PostgresListener:
         self._ids = ids
         self._observer = observer
         self._changed = changed
-        self._vouch = vouch
         self._wanted = wanted
         self._pulse_wait_s = pulse_wait_s
         self._has_told_loss = False
@@ -72,7 +69,7 @@ class PostgresListener:
 
     async def _listen(self) -> None:
         """Until the connection is lost. Raises StorageUnavailable."""
-        lost, came, time = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop().time
+        lost, came = asyncio.Event(), asyncio.Event()
         pulse = f"routerd_pulse_{self._ids.new()}"
         channels = {CHANGED: self._on_changed, WANTED: self._on_wanted, pulse: lambda *_: came.set()}
 
@@ -85,11 +82,9 @@ class PostgresListener:
             await translated(_subscribe, connection, channels)
             while not lost.is_set():
                 came.clear()
-                asked_at = time()
                 await self._database.one(_PULSE, pulse)
                 await _arrival(came, self._pulse_wait_s)
                 self._hears()
-                self._vouch(time() - asked_at)
                 await _passed(PULSE_S, lost)
         raise unavailable("the connection to PostgreSQL was lost")
 

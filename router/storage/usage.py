@@ -16,6 +16,7 @@ _SUMS = """
     CAST(SUM(CASE WHEN r.outcome IN ('ok', 'cancelled') THEN 0 ELSE 1 END) AS BIGINT) AS failed,
     CAST(SUM(r.input_tokens) AS BIGINT) AS input_tokens,
     CAST(SUM(r.output_tokens) AS BIGINT) AS output_tokens,
+    CAST(SUM(r.searches) AS BIGINT) AS searches,
     CAST(SUM(r.cost_nano) AS BIGINT) AS cost_nano,
     CAST(SUM(1 - r.price_known) AS BIGINT) AS unpriced"""
 _WHERE = """
@@ -111,6 +112,7 @@ def _total_of(row: Row, group: UsageGroup) -> UsageTotal:
         output_tokens=row["output_tokens"],
         cost=NanoUSD(row["cost_nano"]),
         unpriced=row["unpriced"],
+        searches=row["searches"],
     )
 
 

@@ -45,6 +45,7 @@ class RequestLine(msgspec.Struct, omit_defaults=True, gc=False):
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    searches: int = 0
     usage_estimated: bool = False
     usage_suspect: bool = False
     price_unknown: bool = False
@@ -81,6 +82,7 @@ def request_line(entry: LedgerEntry, time: str, level: str) -> RequestLine:
         usage.cached_input_tokens,
         usage.cache_write_tokens,
         usage.reasoning_tokens,
+        usage.searches,
         usage.estimated,
         usage.suspect,
         not entry.price_known,

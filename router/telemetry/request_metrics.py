@@ -25,12 +25,13 @@ class Count:
 
 @dataclass(slots=True, eq=False)
 class Spend:
-    """Tokens and nano-USD of one alias at one provider."""
+    """Tokens, searches and nano-USD of one alias at one provider."""
 
     input: int = 0
     output: int = 0
     cached: int = 0
     reasoning: int = 0
+    searches: int = 0
     cost: int = 0
 
 
@@ -126,6 +127,7 @@ class RequestMetrics:
         spend.output += usage.output_tokens
         spend.cached += usage.cached_input_tokens
         spend.reasoning += usage.reasoning_tokens
+        spend.searches += usage.searches
         spend.cost += attempt.cost
 
     def _request_cell(self, key: tuple[str, str, str, int, str, bool]) -> _RequestCell:
@@ -180,25 +182,34 @@ class RequestMetrics:
             ("alias", "provider", "target", "outcome"),
             _counts(series.attempts),
         )
-        spends = series.spends.copy().items()
-        yield counter(
-            "routerd_tokens_total",
-            "Tokens; cached is a part of input, reasoning of output.",
-            ("alias", "provider", "kind"),
-            [((*labels, kind), getattr(spend, kind)) for labels, spend in spends for kind in _TOKEN_KINDS],
-        )
-        yield counter(
-            "routerd_cost_usd_total",
-            "Cost in USD where the price is known.",
-            ("alias", "provider"),
-            [(labels, spend.cost / NANO_PER_USD) for labels, spend in spends],
-        )
+        yield from _spending(series.spends.copy())
         yield counter(
             "routerd_tenant_cost_usd_total",
             f"Cost in USD by tenant, the first {MAX_TENANTS} by name.",
             ("tenant",),
             [(labels, cost.value / NANO_PER_USD) for labels, cost in series.tenant_costs.copy().items()],
         )
+
+
+def _spending(spends: dict[Labels, Spend]) -> Iterator[Metric]:
+    yield counter(
+        "routerd_tokens_total",
+        "Tokens; cached is a part of input, reasoning of output.",
+        ("alias", "provider", "kind"),
+        [((*labels, kind), getattr(spend, kind)) for labels, spend in spends.items() for kind in _TOKEN_KINDS],
+    )
+    yield counter(
+        "routerd_searches_total",
+        "Searches of rerank, which some providers sell instead of tokens.",
+        ("alias", "provider"),
+        [(labels, float(spend.searches)) for labels, spend in spends.items() if spend.searches],
+    )
+    yield counter(
+        "routerd_cost_usd_total",
+        "Cost in USD where the price is known.",
+        ("alias", "provider"),
+        [(labels, spend.cost / NANO_PER_USD) for labels, spend in spends.items()],
+    )
 
 
 _TOKEN_KINDS = ("input", "output", "cached", "reasoning")
@@ -208,6 +219,9 @@ _ROUTE_API = {
     "/v1/responses": "responses",
     "/v1/embeddings": "embeddings",
     "/v1/moderations": "moderations",
+    "/v1/rerank": "rerank",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "count_tokens",
 }
 _STATUS_CLASSES = {n: f"{n}xx" for n in range(1, 6)}
 

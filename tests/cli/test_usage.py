@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from router.domain.ledger import LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
@@ -70,9 +71,20 @@ def test_the_document_holds_money_as_text(routerd: CommandLine) -> None:
         "failed": 0,
         "input_tokens": 1000,
         "output_tokens": 10,
+        "searches": 0,
         "cost_usd": "0.0000015",
         "unpriced": 0,
     }
+
+
+def test_searches_have_a_column_where_there_are_any(routerd: CommandLine) -> None:
+    reranked = structs.replace(entry(2, tenant="narrow", cost=3), usage=Usage(searches=4), api="rerank")
+    record(routerd, entry(1, cost=5), reranked)
+    lines = [line.split() for line in routerd("usage").out.splitlines()]
+    assert lines[0][-3:] == ["searches", "cost", "USD"]
+    assert [line[-2] for line in lines[1:]] == ["0", "4", "4"]
+    document = routerd("usage", "--json").document
+    assert ([row["searches"] for row in document["groups"]], document["sum"]["searches"]) == ([0, 4], 4)
 
 
 def test_what_has_no_price_is_marked_and_explained(routerd: CommandLine) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.clients.tool_inputs import input_of
 from tests.providers.bedrock.event_writer import event, exception
 
 USAGE = {
@@ -127,8 +128,8 @@ def content_for(body: Json) -> tuple[list[Json], str]:
     thought = [{"reasoningContent": {"reasoningText": {"text": "Let me see.", "signature": SIGNATURE}}}] if thinks else []
     if tools and not any("toolResult" in block for block in last):
         calls = [
-            {"toolUse": {"toolUseId": f"tooluse_{number}", "name": tool["name"], "input": {"city": "Genoa"}}}
-            for number, tool in enumerate(tools)
+            {"toolUse": {"toolUseId": f"tooluse_{number}", "name": tool["name"], "input": given}}
+            for number, (tool, given) in enumerate((tool, input_of(tool["inputSchema"]["json"])) for tool in tools)
         ]
         return [*thought, *calls], "tool_use"
     seen = [len(base64.b64decode(block["image"]["source"]["bytes"])) for block in last if "image" in block]

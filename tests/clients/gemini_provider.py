@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
+from tests.clients.tool_inputs import input_of
+
 USAGE = {
     "promptTokenCount": 12,
     "candidatesTokenCount": 5,
@@ -71,9 +73,13 @@ class GeminiProvider:
         body = json.loads(await request.read())
         self.received.append(Received(str(request.rel_url), headers, body))
         place, _, operation = str(request.rel_url).rpartition(":")
+        if place == f"{CLAUDE_PLACE}count-tokens":
+            return web.json_response({"input_tokens": 200 + len(body["messages"])})
         if place.startswith(CLAUDE_PLACE):
             return claude_answer(body, operation)
         model = place.rpartition("/")[2]
+        if operation == "countTokens":
+            return counted(place, body)
         if wrong := fault(body):
             return refused(400, "INVALID_ARGUMENT", wrong)
         if model == "busy":
@@ -98,6 +104,19 @@ def refused(status: int, word: str, message: str, *details: Json) -> web.Respons
     return web.json_response({"error": error}, status=status)
 
 
+def counted(place: str, body: Json) -> web.Response:
+    """A hundred, and one for each content and each function. The Gemini API counts whole requests in a wrapper alone."""
+    asked = body
+    if not place.startswith(VERTEX_PLACE):
+        asked = body.get("generateContentRequest", {})
+        if body.keys() != {"generateContentRequest"} or asked.get("model") != place.removeprefix("/v1beta/"):
+            return refused(400, "INVALID_ARGUMENT", "generate_content_request.model: unexpected model name format")
+    elif unknown := body.keys() - {"contents", "systemInstruction", "tools", "generationConfig", "instances", "model"}:
+        return refused(400, "INVALID_ARGUMENT", f"Unknown name {min(unknown)!r}: Cannot find field.")
+    functions = sum(len(tool["functionDeclarations"]) for tool in asked.get("tools", []))
+    return web.json_response({"totalTokens": 100 + len(asked["contents"]) + functions})
+
+
 def fault(body: Json) -> str:
     """What Gemini refuses of a conversation, "" for nothing."""
     for content, behind in zip(body["contents"], [*body["contents"][1:], None], strict=True):
@@ -118,7 +137,9 @@ def parts_for(body: Json) -> list[Json]:
     thinks = config.get("thinkingConfig", {}).get("includeThoughts")
     thought = [{"text": "Let me see.", "thought": True}] if thinks else []
     if declared and not any("functionResponse" in part for part in last):
-        calls: list[Json] = [{"functionCall": {"name": f["name"], "args": {"city": "Genoa"}}} for f in declared]
+        calls: list[Json] = [
+            {"functionCall": {"name": f["name"], "args": input_of(f.get("parametersJsonSchema", {}))}} for f in declared
+        ]
         calls[0]["thoughtSignature"] = SIGNATURE
         return [*thought, *calls]
     seen = [len(base64.b64decode(part["inlineData"]["data"])) for part in last if "inlineData" in part]

@@ -5,6 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
+from tests.clients.tool_inputs import input_of
+
 USAGE = {"input_tokens": 7, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 2, "output_tokens": 5}
 Json = dict[str, Any]
 
@@ -77,7 +79,7 @@ def content_for(body: Json) -> tuple[list[Json], str]:
 
 
 def call(index: int, tool: Json) -> Json:
-    return {"type": "tool_use", "id": f"toolu_{index}", "name": tool["name"], "input": {"city": "Genoa"}}
+    return {"type": "tool_use", "id": f"toolu_{index}", "name": tool["name"], "input": input_of(tool["input_schema"])}
 
 
 def opening(model: str) -> Json:

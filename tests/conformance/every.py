@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from router.domain.events import StreamEvent
 from router.domain.requests import Api
@@ -25,11 +26,13 @@ from tests.providers.bedrock.event_writer import event
 
 NOT_SPOKEN: dict[str, str] = json.loads((FOLDER / "not_spoken.json").read_text())
 """Label of an API -> why none of its exchanges is tried."""
+NOVA = "bedrock/bedrock.invoke/u-200-ruby_llm-embedding_bedrock_embedding_dialects_bedrock_amazon_nova-2-m-0.json"
+"""The one exchange of its API that is spoken: an embedding."""
 
 
 @dataclass(frozen=True)
 class Tongue:
-    """A dialect in which chats are answered. `reading`: the name of the plain reading of it."""
+    """A dialect in which chats are answered."""
 
     api: Api
     target: TargetSide
@@ -66,9 +69,11 @@ def tongue_of(label: str) -> Tongue | None:
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """`name` is provider/api/file; `sent` is None where the request is not recorded, or is no JSON object."""
+    """`name` is provider/api/file; `sent` is None where the request is not recorded, or is no JSON object; `path` is the
+    URL's, "" where it is not."""
 
     name: str
+    path: str
     features: tuple[str, ...]
     sent: dict[str, Any] | None
     status: int
@@ -110,6 +115,7 @@ def recording(name: str) -> Recording:
     sent = (told.get("request") or {}).get("json")
     return Recording(
         name=name,
+        path=urlsplit((told.get("request") or {}).get("url") or "").path,
         features=tuple(told.get("features") or ()),
         sent=sent if isinstance(sent, dict) else None,
         status=answered["status"],

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from router.domain.omissions import OMISSIBLE
+from router.providers import free_text
 from router.providers.cohere import query_out as cohere
 from router.providers.gemini import query_out as gemini
 from router.providers.ollama import query_out as ollama
@@ -48,6 +50,16 @@ def test_what_a_provider_of_its_own_dialect_is_not_told_is_on_its_page(provider:
 def test_the_pages_of_the_providers_are_linked_from_the_first() -> None:
     linked = (PAGES / "openai.md").read_text()
     assert not {path.name for path in PAGES.glob("*.md") if f"]({path.name})" not in linked and path.stem != "openai"}
+
+
+def test_what_a_free_text_tool_loses_is_listed() -> None:
+    assert listed("Free-text tools") == free_text.DROPPED
+
+
+def test_every_name_that_may_be_dropped_is_listed() -> None:
+    section = PAGE.partition("## Left out instead of refused\n")[2].partition("\n## ")[0]
+    named = {name for row in re.findall(r"^\| (`.+`) \|", section, re.MULTILINE) for name in re.findall("`([^`]+)`", row)}
+    assert named - {"tools.KIND"} == OMISSIBLE
 
 
 def test_what_targets_of_embeddings_and_rerank_are_not_told_is_listed() -> None:

@@ -13,6 +13,8 @@ from router.domain.errors import GatewayError, InvalidUpstreamResponse, Unsuppor
 from router.domain.folding import folded
 from router.domain.requests import SAID_IN, Api, ModelRequest, parse_request
 from router.domain.routes import ProviderSpec
+from router.domain.upstream import FailureKind, TransportFailure
+from router.domain.usage import NOTHING
 from router.gateway.answer import Answer
 from router.gateway.settle import Caller
 from router.providers.anthropic.codec import ANTHROPIC
@@ -338,7 +340,7 @@ async def test_a_refusal_of_a_chat_target_comes_in_anthropics_envelope() -> None
     async with table.open(messages()) as got:
         assert got.status == 404
         body = json.loads(got.body or b"")
-    assert body == {"type": "error", "error": {"type": "invalid_request_error", "message": "no such model"}}
+    assert body == {"type": "error", "error": {"type": "not_found_error", "message": "no such model"}}
 
 
 async def test_the_callers_own_headers_stay_with_those_who_speak_its_dialect() -> None:
@@ -347,6 +349,25 @@ async def test_the_callers_own_headers_stay_with_those_who_speak_its_dialect() -
     async with table.gateway.open(table.generation, principal(), messages(), Caller("1", "r1"), forwarded=told):
         headers = table.transport.calls[0].headers
     assert headers["user-agent"] == "u" and not {"anthropic-beta", "anthropic-version"} & headers.keys()
+
+
+COUNTS = ProviderSpec(
+    "p", "openai", "http://p.test/v1", apis=frozenset({Api.RESPONSES_COUNT}), translates=frozenset({Api.COUNT_TOKENS})
+)
+COUNTS_ITSELF = ProviderSpec("p", "anthropic", "http://p.test", apis=frozenset({Api.COUNT_TOKENS}))
+BROKEN = Scripted(pieces=[TransportFailure(FailureKind.RESET)], headers={"content-type": "application/json"})
+
+
+@pytest.mark.parametrize("spec", [COUNTS, COUNTS_ITSELF])
+@pytest.mark.parametrize("lost", [Scripted(body=b"[1"), BROKEN])
+async def test_a_count_is_free_though_its_answer_is_lost(spec: ProviderSpec, lost: Scripted) -> None:
+    table = over(spec, lost)
+    asked = parse_request(Api.COUNT_TOKENS, b'{"model":"a","messages":[{"role":"user","content":"hi"}]}')
+    with pytest.raises(GatewayError):
+        async with table.open(asked):
+            pass
+    assert table.entry.attempts and table.entry.attempts[0].usage == NOTHING
+    assert (table.entry.cost, table.entry.usage.estimated) == (0, False)
 
 
 @pytest.mark.parametrize("api", sorted(SAID_IN))

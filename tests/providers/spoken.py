@@ -7,9 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from anthropic.types import Message
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from router.domain.errors import UnsupportedFeature
@@ -22,9 +20,8 @@ from router.providers.openai_chat_codec import query_in as chat_in
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT
 from router.providers.openai_responses_codec import query_in as responses_in
 from router.providers.openai_responses_codec.codec import OPENAI_RESPONSES
-from router.providers.sse import frames
-from router.providers.translated import SSE, Framing, Translated, TranslatedMeter, Translation
-from tests.providers.openai_chat_codec.recordings import EXCHANGES, recordings
+from router.providers.translated import SSE, Framing, Translated, Translation
+from tests.providers.openai_chat_codec.recordings import EXCHANGES
 
 HELLO = {"model": "a", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
 PROMPT: dict[str, Any] = {"model": "a", "input": "x"}
@@ -90,47 +87,3 @@ class Spoken:
             found += decoder.feed(one)
         found += decoder.close()
         return found
-
-    def check_whole(self, body: bytes) -> None:
-        """The callers' own SDKs read what they are told."""
-        ChatCompletion.model_validate_json(self.asked(Api.CHAT, HELLO).answer(body, 1)[0], strict=True)
-        Message.model_validate_json(self.asked(Api.MESSAGES, HELLO).answer(body, 1)[0])
-        Response.model_validate_json(self.asked(Api.RESPONSES, PROMPT).answer(body, 1)[0])
-
-    def check_stream(self, body: bytes) -> None:
-        meter = self.asked(Api.CHAT, HELLO).meter(1)
-        told = [data for _, data in frames(_streamed(meter, body))]
-        assert meter.finished and told[-1] == b"[DONE]"
-        for data in told[:-1]:
-            ChatCompletionChunk.model_validate_json(data, strict=True)
-        meter = self.asked(Api.MESSAGES, HELLO).meter(1)
-        names = [name for name, _ in frames(_streamed(meter, body))]
-        assert meter.finished and (names[0], names[-1]) == (b"message_start", b"message_stop")
-        meter = self.asked(Api.RESPONSES, PROMPT | {"stream": True}).meter(1)
-        events = [_EVENT.validate_json(data) for _, data in frames(_streamed(meter, body))]
-        assert meter.finished and events[-1].type in {"response.completed", "response.incomplete"}
-
-    def told_requests(self, api: Api) -> tuple[int, dict[str, int]]:
-        """How many of the callers' recorded requests can be said, and what the others were refused for."""
-        said, refused = 0, dict[str, int]()
-        for body in _recorded_requests(api):
-            try:
-                json.loads(self.asked(api, body).body)
-                said += 1
-            except UnsupportedFeature as error:
-                name = error.param if error.param and "p/m" in error.message else f"without a name: {error.message}"
-                refused[name] = refused.get(name, 0) + 1
-        assert not any(name.startswith("without a name") for name in refused), refused
-        return said, refused
-
-
-def _streamed(meter: TranslatedMeter, body: bytes) -> bytes:
-    return meter.feed(body) + meter.close()
-
-
-def _recorded_requests(api: Api) -> list[dict[str, Any]]:
-    if api is Api.CHAT:
-        return [one.sent for one in recordings() if one.sent is not None]
-    if api is Api.MESSAGES:
-        return [one.sent for one in recorded("anthropic/anthropic.messages") if one.sent]
-    return [one.sent for one in recorded("openai/openai.responses") if one.sent and "input" in one.sent]

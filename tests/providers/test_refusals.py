@@ -1,9 +1,7 @@
 """What providers say when they refuse, as each of them says it, is told apart for routing."""
 
-import base64
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +13,6 @@ from router.providers.disguises import blocked, disguised, error_body, error_eve
 from router.providers.refusals import Cause, Refusal, coded, refusal_of
 
 NOW_US = 1_750_000_000_000_000
-RECORDED = Path(__file__).parents[3] / "shared" / "exchanges"
 
 
 def refused(status: int, body: object = None, **headers: str) -> Refusal:
@@ -175,43 +172,6 @@ def test_googles_retry_info_says_when_to_come_back() -> None:
 
 def test_a_request_that_is_refused_is_told_no_time_to_come_back() -> None:
     assert refused(400, openai(code="context_length_exceeded"), retry_after="5").wait_s is None
-
-
-def recorded() -> Iterator[Any]:
-    if not RECORDED.is_dir():
-        yield pytest.param(None, marks=pytest.mark.skip("no recorded traffic beside the project"))
-        return
-    for file in sorted(RECORDED.rglob("*-[45][0-9][0-9]-*.json")):
-        yield pytest.param(file, id=file.stem[:80])
-
-
-KNOWN = {
-    401: Cause.AUTH,
-    403: Cause.AUTH,
-    404: Cause.NOT_FOUND,
-    429: Cause.RATE_LIMITED,
-    500: Cause.SERVER,
-}
-TELLING = {
-    "real_error_scenarios": Cause.CONTEXT_WINDOW,
-    "prompt-blocked": Cause.CONTENT_POLICY,
-    "response_create_error": Cause.NOT_FOUND,
-    "responses_create_api_error": Cause.NOT_FOUND,
-    "test_google_streaming_returns_usage_metri": Cause.AUTH,
-    "grok-4-1-fast": Cause.AUTH,
-}
-
-
-@pytest.mark.parametrize("file", tuple(recorded()))
-def test_every_recorded_error_is_understood(file: Path) -> None:
-    exchange = json.loads(file.read_text())
-    answer = exchange["response"]
-    text = answer.get("body_text")
-    body = text.encode() if text is not None else base64.b64decode(answer["body_b64"])
-    headers = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
-    cause = refusal_of(answer["status"], headers, body, NOW_US).cause
-    named = next((known for part, known in TELLING.items() if part in file.stem), Cause.BAD_REQUEST)
-    assert cause is KNOWN.get(answer["status"], named)
 
 
 @given(st.integers(100, 599), st.binary(max_size=200), st.text(max_size=20))

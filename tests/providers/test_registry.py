@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from router.config.provider_types import PROVIDER_TYPES, translated_apis
 from router.domain.requests import Api, Kind, parse_request
 from router.domain.routes import Alias, Candidate, Credential, ProviderSpec, Target, Timeouts
 from router.domain.upstream import UpstreamAnswer, UpstreamCall
@@ -44,6 +45,15 @@ def call(
 def said(prepared: UpstreamCall) -> Any:
     assert isinstance(prepared.body, bytes)
     return json.loads(prepared.body)
+
+
+@pytest.mark.parametrize("kind", sorted(PROVIDER_TYPES))
+def test_whatever_a_provider_can_be_asked_has_a_url(kind: str) -> None:
+    for apis in {frozenset({api}) for api in PROVIDER_TYPES[kind].apis}:
+        spec = ProviderSpec("p", kind, "http://h", (KEY,), api_version="v1", apis=apis, translates=translated_apis(apis))
+        bound = bind(spec, NoTransport())
+        for api in (*bound.dialects, *(lane.spoken for lane in bound.lanes.values())):
+            assert bound.route.url(api, candidate()).startswith("http://h")
 
 
 @pytest.mark.parametrize("base", ["http://h", "http://h/", "http://h/v1", "http://h/v1/"])

@@ -18,7 +18,13 @@ from tests.shape.texts import missing_mentions, names_a_machine
 from tests.shape.tree import ROOT, modules, project_files, python_files, text_of
 
 PYPROJECT = tomllib.loads(text_of(PurePosixPath("pyproject.toml")))
-LOCKS = ("requirements.lock", "requirements-image.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-image.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "requirements-node.lock",
+)
 # Their own texts, which name hosts or paths for good reasons.
 FOREIGN_TEXT = frozenset({"LICENSE", *LOCKS})
 
@@ -123,11 +129,12 @@ def test_the_locks_hold_what_pyproject_requires() -> None:
         "requirements-image.lock": whole,
         "requirements-dev.lock": dev,
         "requirements-build.lock": PYPROJECT["dependency-groups"]["build"],
+        "requirements-node.lock": PYPROJECT["dependency-groups"]["node"],
     }
     assert not [f"{name}: {d}" for name, needs in required.items() for d in drift(needs, text_of(PurePosixPath(name)))]
 
 
 def test_the_locks_agree_with_one_another() -> None:
-    run, image, dev, build = (pins_of(text_of(PurePosixPath(name))) for name in LOCKS)
+    run, image, dev, build, _node = (pins_of(text_of(PurePosixPath(name))) for name in LOCKS)
     assert not [*disagreements(run, dev), *disagreements(image, dev), *disagreements(build, dev)]
     assert run.keys() <= image.keys() <= dev.keys()

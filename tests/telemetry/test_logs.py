@@ -25,6 +25,7 @@ from router.domain.observations import (
     TargetEjected,
     TargetRecovered,
 )
+from router.domain.usage import Usage
 from router.telemetry.lines import LineWriter
 from router.telemetry.logs import LogSink
 from router.telemetry.redaction import Redactor
@@ -81,6 +82,11 @@ def test_a_finished_request_is_one_line_with_the_promised_names() -> None:
         "cached_input_tokens": 40,
         "reasoning_tokens": 60,
     }
+
+
+def test_the_searches_of_rerank_are_in_the_line_of_a_request_that_has_some() -> None:
+    (line,) = Log().lines(RequestFinished(entry(api="rerank", usage=Usage(searches=3))))
+    assert (line["searches"], line["input_tokens"]) == (3, 0)
 
 
 def test_a_request_that_took_two_attempts_tells_of_both() -> None:

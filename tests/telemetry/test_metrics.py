@@ -28,7 +28,7 @@ from router.domain.observations import (
 )
 from router.domain.requests import Kind
 from router.domain.routes import Alias, ProviderSpec, Target
-from router.domain.usage import NOTHING, NanoUSD
+from router.domain.usage import NOTHING, NanoUSD, Usage
 from router.telemetry.metrics import Metrics
 from router.telemetry.request_metrics import MAX_TENANTS
 from tests.gateway.fakes import FakeClock
@@ -95,6 +95,15 @@ def test_a_finished_request_shows_in_every_family_it_belongs_to(metrics: Metrics
     assert tokens == {"input": 300, "output": 600, "cached": 120, "reasoning": 180}
     assert value(metrics, "routerd_cost_usd_total", alias="gpt", provider="openai") == pytest.approx(0.0045)
     assert value(metrics, "routerd_tenant_cost_usd_total", tenant="demo") == pytest.approx(0.0045)
+
+
+def test_searches_are_counted_where_there_are_any(metrics: Metrics) -> None:
+    labels = {"alias": "gpt", "provider": "openai"}
+    metrics.emit(RequestFinished(entry()))
+    assert value(metrics, "routerd_searches_total", **labels) is None
+    for searches in (2, 3):
+        metrics.emit(RequestFinished(entry(api="rerank", attempts=(attempt(usage=Usage(searches=searches)),))))
+    assert value(metrics, "routerd_searches_total", **labels) == 5
 
 
 KINDS = ("input", "output", "cached", "reasoning")

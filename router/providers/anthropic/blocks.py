@@ -131,6 +131,29 @@ def read_block(raw: msgspec.Raw, path: str) -> Block | Foreign:
         return _other(kind, raw, path, error)
 
 
+_SILENT = {"text": {"text": b'""'}, "thinking": {"thinking": b'""'}, "tool_use": {"input": b"{}"}}
+_ASIDE = frozenset({"caller", "toolset_name"})
+
+
+def read_known(raw: msgspec.Raw, path: str) -> Block | Foreign:
+    """A block of an answer. What is new in a block that is known takes nothing from what it says: it is left out, and null
+    is as good as nothing said. Raises InvalidRequest where it is neither a known block nor one that could be unknown."""
+    try:
+        members = _MEMBERS.decode(raw)
+        kind = _KIND.decode(raw).type
+    except (msgspec.MsgspecError, RecursionError) as error:
+        refuse(error, path)
+    if kind not in _DECODERS:
+        return Foreign(kind, raw)
+    names = _NAMES[kind] - _ASIDE
+    said = {name: value for name, value in members.items() if name in names and bytes(value) != NULL}
+    silent = {name: msgspec.Raw(value) for name, value in _SILENT.get(kind, {}).items()}
+    try:
+        return _DECODERS[kind].decode(msgspec.json.encode(silent | said))
+    except (msgspec.MsgspecError, RecursionError) as error:
+        refuse(error, path)
+
+
 def _other(kind: str, raw: msgspec.Raw, path: str, error: Exception) -> Block | Foreign:
     """Members that are null say nothing; one that is not known makes the block Anthropic's own; else it is wrong."""
     told, members = str(error), _MEMBERS.decode(raw)

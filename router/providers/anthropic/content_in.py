@@ -33,6 +33,7 @@ from router.providers.anthropic.blocks import (
     ToolResultBlock,
     ToolUseBlock,
     read_block,
+    read_known,
     refuse,
 )
 from router.providers.anthropic.carried import Carried, unpacked
@@ -68,6 +69,11 @@ def read_content(raw: msgspec.Raw, path: str) -> tuple[Part, ...]:
 def read_part(raw: msgspec.Raw, path: str) -> Part:
     """Raises InvalidRequest."""
     return part_of(read_block(raw, path), raw, path)
+
+
+def read_answered(raw: msgspec.Raw, path: str) -> Part:
+    """A block of an answer, which may have more members than are known. Raises InvalidRequest."""
+    return part_of(read_known(raw, path), raw, path)
 
 
 def part_of(block: Block | Foreign, raw: msgspec.Raw, path: str) -> Part:

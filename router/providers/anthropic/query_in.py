@@ -27,6 +27,7 @@ from router.providers.anthropic.wording import TIERS_ASKED
 HINTS = {
     "tools.eager_input_streaming": "how finely a tool's input is cut into pieces",
     "context_management": "what Anthropic may leave out of a long conversation; another provider gets all of it",
+    "speed": "Anthropic's faster service, at another price",
     "diagnostics": "why Anthropic's cache was missed",
 }
 """Fields that change nothing of an answer: a target that does not know them need not be told, and why."""

@@ -13,6 +13,7 @@ from router.domain.chat import (
     Part,
     Role,
     Tool,
+    ToolChoice,
     ToolMode,
     ToolResult,
     Turn,
@@ -21,6 +22,7 @@ from router.providers.anthropic.content_out import ContentWriter, Json, cache_co
 from router.providers.anthropic.thinking import thinking_members
 from router.providers.anthropic.wording import TIERS_ASKED, told
 from router.providers.codec import Encoded
+from router.providers.saying import called_tools
 
 DEFAULT_CAP = 4096
 """`max_tokens` is required: what is sent where neither the caller nor the alias gives one. Every model takes it."""
@@ -107,10 +109,14 @@ def _plain(blocks: list[Any]) -> Any:
 
 
 def _tool_members(query: ChatQuery, writer: ContentWriter) -> Json:
+    """Calls in a conversation are taken beside their tools alone."""
     choice = query.tool_choice
     tools = query.tools
     if choice is not None and choice.names and choice.mode is not ToolMode.NAMED:
         tools = tuple(tool for tool in tools if isinstance(tool, Tool) and tool.name in choice.names)
+    if not (tools or query.origin is Family.ANTHROPIC or (choice is not None and choice.mode in _FORCING)):
+        tools = called_tools(query.turns)
+        choice = ToolChoice(ToolMode.NONE) if tools else choice
     members: Json = {}
     if tools:
         members["tools"] = [_tool(tool, f"tools[{index}]", query.origin, writer) for index, tool in enumerate(tools)]

@@ -10,8 +10,10 @@ from router.domain.chat import (
     ChatResult,
     Choice,
     Citation,
+    Document,
     Family,
     Finish,
+    Image,
     Opaque,
     Part,
     Reasoning,
@@ -22,9 +24,10 @@ from router.domain.chat import (
 from router.domain.errors import InvalidRequest
 from router.domain.usage import Usage
 from router.providers.anthropic.carried import Carried, packed, sealed
-from router.providers.anthropic.content_in import read_part
+from router.providers.anthropic.content_in import read_answered
 from router.providers.anthropic.counts import message_counts
 from router.providers.anthropic.wording import TIERS_GIVEN, finish_of, stop_reason_of, told
+from router.providers.shown import as_text
 
 Json = dict[str, Any]
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -61,7 +64,7 @@ def decode_result(answer: bytes) -> ChatResult:
     """Raises ValueError where it is no answer."""
     try:
         message = _MESSAGE.decode(answer)
-        parts = [read_part(raw, f"content[{index}]") for index, raw in enumerate(message.content)]
+        parts = [read_answered(raw, f"content[{index}]") for index, raw in enumerate(message.content)]
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"the answer is no message: {error}") from None
     except InvalidRequest as error:
@@ -179,6 +182,8 @@ def written(part: Part, family: Family) -> list[Json | msgspec.Raw]:
             return [] if family is Family.ANTHROPIC else [text_block(part.text)]
         case Audio():
             return [text_block(part.transcript)] if part.transcript else []
+        case Image() | Document():
+            return [text_block(as_text(part).text)]
         case Opaque():
             return [part.raw] if part.family is Family.ANTHROPIC else []
         case _:

@@ -18,7 +18,7 @@ from router.domain.events import (
     TextDelta,
     UsageReported,
 )
-from router.providers.anthropic.content_in import read_citation, read_part
+from router.providers.anthropic.content_in import read_answered, read_citation
 from router.providers.anthropic.counts import MessageCounts, message_counts
 from router.providers.anthropic.result import Message, StopDetails, refusal_of, tier_of
 from router.providers.anthropic.wording import STATUSES, finish_of
@@ -32,10 +32,10 @@ class _Delta(msgspec.Struct):
     """Of a block, or of the message at its end."""
 
     type: str = ""
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
-    partial_json: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
     citation: msgspec.Raw = msgspec.Raw()
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -151,7 +151,7 @@ class MessagesDecoder:
         index = event.index
         if index in self._open or not 0 <= index < _MOST_PARTS:
             raise ValueError(f"the block {index} begins twice, or is out of order")
-        part = read_part(event.content_block, "content_block")
+        part = read_answered(event.content_block, "content_block")
         self._parts = max(self._parts, index + 1)
         if isinstance(part, Opaque):
             self._open[index] = _Held(part)
@@ -172,15 +172,15 @@ class MessagesDecoder:
         if part is None or delta is None:
             raise ValueError(f"a delta of the block {index}, which has not begun")
         if isinstance(part, _Held):
-            part.input.append(delta.partial_json)
+            part.input.append(delta.partial_json or "")
             return ()
         match delta.type:
             case "text_delta" if isinstance(part, Text):
-                return (TextDelta(index, delta.text),)
+                return (TextDelta(index, delta.text or ""),)
             case "thinking_delta" if isinstance(part, Reasoning):
-                return (TextDelta(index, delta.thinking),)
+                return (TextDelta(index, delta.thinking or ""),)
             case "signature_delta" if isinstance(part, Reasoning):
-                return (SignatureDelta(index, delta.signature),)
+                return (SignatureDelta(index, delta.signature or ""),)
             case "input_json_delta" if isinstance(part, ToolCall):
                 if delta.partial_json:
                     self._silent.discard(index)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from router.domain.chat import Audio, Family, Finish, Opaque, Part, Reasoning, Refusal, Text, ToolCall
+from router.domain.chat import Audio, Document, Family, Finish, Image, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from router.domain.events import (
     AudioDelta,
     Broken,
@@ -32,6 +32,7 @@ from router.providers.anthropic.result import (
     usage_object,
 )
 from router.providers.anthropic.wording import ERROR_TYPES, STATUSES
+from router.providers.shown import as_text
 
 Json = dict[str, Any]
 _PartEvent = PartStarted | TextDelta | SignatureDelta | CitationAdded | AudioDelta | PartEnded
@@ -134,6 +135,9 @@ class MessagesEncoder:
     def _begin(self, part: Part) -> bytes:
         family = self._started.family
         match part:
+            case Image() | Document():
+                self._block = _Block(part, "text")
+                return self._opened({"type": "text", "text": ""}) + self._text(as_text(part).text)
             case Text():
                 own = [c.raw for c in part.citations if c.family is Family.ANTHROPIC]
                 shape: Json = {"type": "text", "text": part.text} | ({"citations": own} if own else {})

@@ -7,6 +7,7 @@ FINISHES = {
     "max_tokens": Finish.LENGTH,
     "stop_sequence": Finish.STOP_SEQUENCE,
     "tool_use": Finish.TOOLS,
+    "compaction": Finish.PAUSED,
     "pause_turn": Finish.PAUSED,
     "refusal": Finish.REFUSED,
     "model_context_window_exceeded": Finish.CONTEXT,

@@ -28,6 +28,7 @@ from router.providers.bedrock.wording import STATUSES, finish_of
 
 _MOST_PARTS = 10_000
 _SERVER_CALL = "server_tool_use"
+_TOLD_BY_PIECES = frozenset({"text", "reasoningContent"})
 
 
 class _Thought(msgspec.Struct, rename="camel"):
@@ -47,15 +48,10 @@ class _Delta(msgspec.Struct, rename="camel"):
     citation: msgspec.Raw = msgspec.Raw()
 
 
-class _Start(msgspec.Struct, rename="camel"):
-    tool_use: ToolUse | None = None
-    tool_result: msgspec.Raw = msgspec.Raw()
-
-
 class _Block(msgspec.Struct, rename="camel"):
     content_block_index: int = 0
     delta: _Delta | None = None
-    start: _Start | None = None
+    start: dict[str, msgspec.Raw] | None = None
 
 
 class _Stop(msgspec.Struct, rename="camel"):
@@ -73,6 +69,7 @@ class _Failure(msgspec.Struct, rename="camel"):
 
 
 _BLOCK = msgspec.json.Decoder(_Block)
+_TOOL_USE = msgspec.json.Decoder(ToolUse | None)
 _STOP = msgspec.json.Decoder(_Stop)
 _METADATA = msgspec.json.Decoder(_Metadata)
 _FAILURE = msgspec.json.Decoder(_Failure)
@@ -142,12 +139,15 @@ class ConverseDecoder:
                 return ()
 
     def _begin(self, block: _Block) -> Sequence[StreamEvent]:
-        """What the provider's own tools do, and kinds that are not known, only Bedrock could read."""
-        start = block.start or _Start()
-        call = start.tool_use
+        """What the provider's own tools do, and kinds that are not known, only Bedrock could read. AWS announces no texts
+        and no thoughts; where they are announced, if by an empty start, the pieces that follow tell them."""
+        start = block.start or {}
+        if start.keys() <= _TOLD_BY_PIECES:
+            return ()
+        call = _TOOL_USE.decode(start["toolUse"]) if "toolUse" in start else None
         if call is None or call.type == _SERVER_CALL:
             self._hidden.add(block.content_block_index)
-            self.unknown += call is None and not start.tool_result
+            self.unknown += call is None and "toolResult" not in start
             return ()
         return [*self._part(block.content_block_index, ToolCall(call.tool_use_id, call.name, ""))]
 

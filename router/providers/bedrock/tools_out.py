@@ -1,6 +1,7 @@
 """What may be called, and how it is chosen, in Converse's words; what it has none for is said to Claude in Anthropic's."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from router.domain.chat import ChatQuery, HostedTool, Tool, ToolChoice, ToolMode
 from router.providers.bedrock.content_out import Blocks, BlockWriter
 from router.providers.bedrock.family import Maker
-from router.providers.saying import Saying
+from router.providers.saying import Saying, called_tools
 
 Json = dict[str, Any]
 
@@ -26,17 +27,8 @@ class Draft(msgspec.Struct, frozen=True):
 def put_tools(query: ChatQuery, draft: Draft, writer: BlockWriter, saying: Saying) -> None:
     """Bedrock knows no `none`: where no call was made yet, no tools say the same. Claude is told in Anthropic's words what
     Converse has none for."""
-    choice = query.tool_choice or ToolChoice(ToolMode.AUTO)
-    tools = list(query.tools)
-    if choice.names and choice.mode is not ToolMode.NAMED:
-        tools = [tool for tool in tools if isinstance(tool, Tool) and tool.name in choice.names]
-    if not tools:
-        if choice.mode in (ToolMode.REQUIRED, ToolMode.NAMED):
-            saying.refuse("tool_choice", "there is no tool to call")
-        if writer.has_tools:
-            saying.refuse("tools", "Bedrock takes calls of tools in a conversation only with the tools; send them again")
-        return
-    if choice.mode is ToolMode.NONE and not writer.has_tools:
+    tools, choice = _offered(query, draft.maker, saying, has_calls=writer.has_tools)
+    if not tools or (choice.mode is ToolMode.NONE and not writer.has_tools):
         return
     specs: Blocks = []
     for index, tool in enumerate(tools):
@@ -53,6 +45,24 @@ def put_tools(query: ChatQuery, draft: Draft, writer: BlockWriter, saying: Sayin
         draft.additional["tool_choice"] = _claude_choice(choice) | {"disable_parallel_tool_use": True}
     elif query.tool_choice is not None:
         draft.body["toolConfig"]["toolChoice"] = _choice(choice)
+
+
+def _offered(
+    query: ChatQuery, maker: Maker, saying: Saying, *, has_calls: bool
+) -> tuple[Sequence[Tool | HostedTool], ToolChoice]:
+    """Calls in a conversation are taken beside their tools alone: a caller who sends none wants no more of them."""
+    choice = query.tool_choice or ToolChoice(ToolMode.AUTO)
+    tools: Sequence[Tool | HostedTool] = query.tools
+    if choice.names and choice.mode is not ToolMode.NAMED:
+        tools = [tool for tool in tools if isinstance(tool, Tool) and tool.name in choice.names]
+    if tools:
+        return tools, choice
+    if choice.mode in (ToolMode.REQUIRED, ToolMode.NAMED):
+        saying.refuse("tool_choice", "there is no tool to call")
+    tools = called_tools(query.turns) if has_calls else ()
+    if has_calls and not tools:
+        saying.refuse("messages", "it answers a call that is not in the conversation")
+    return tools, ToolChoice(ToolMode.NONE) if maker is Maker.CLAUDE else choice
 
 
 def _choice(choice: ToolChoice) -> Json:

@@ -58,9 +58,9 @@ class Delta(msgspec.Struct):
 
 
 class Event(msgspec.Struct):
-    type: str = ""
+    type: str | None = ""
     id: str | None = None
-    index: int = 0
+    index: int | None = 0
     delta: Delta | None = None
     logprobs: Any = None
     message: Any = None
@@ -71,8 +71,8 @@ class Cited(msgspec.Struct):
 
     start: int | None = None
     end: int | None = None
-    sources: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    type: str = "TEXT_CONTENT"
+    sources: list[dict[str, Any]] | None = None
+    type: str | None = "TEXT_CONTENT"
     content_index: int | None = None
 
 
@@ -86,7 +86,7 @@ _CITED = msgspec.json.Decoder(Cited)
 def citation_of(told: msgspec.Raw) -> tuple[Citation, int | None] | None:
     """A citation and the content block it is of; None for one of a thought or a plan, where nothing can hold it."""
     cited = _CITED.decode(told)
-    if cited.type != "TEXT_CONTENT":
+    if cited.type not in {"TEXT_CONTENT", None}:
         return None
     source = cited.sources[0] if cited.sources else {}
     rests_on = source.get("document") or source.get("tool_output")

@@ -42,7 +42,7 @@ class CohereStreamDecoder:
         self._next = 0
         self._open: int | None = None
         self._part: Part | None = None
-        self._places: dict[tuple[str, int], int] = {}
+        self._places: dict[tuple[str, int | None], int] = {}
         self._is_silent = False
 
     def feed(self, frame: bytes) -> Sequence[StreamEvent]:
@@ -98,7 +98,7 @@ class CohereStreamDecoder:
 
     # -- parts ------------------------------------------------------------------------------------------------
 
-    def _begin(self, part: Part, place: tuple[str, int], found: list[StreamEvent]) -> None:
+    def _begin(self, part: Part, place: tuple[str, int | None], found: list[StreamEvent]) -> None:
         self._end(found)
         self._open, self._part = self._next, part
         self._places[place] = self._next
@@ -129,7 +129,7 @@ class CohereStreamDecoder:
         if event.logprobs and isinstance(self._part, Text):
             found.append(LogprobsAdded(self._open, logprobs_of(event.logprobs)))
 
-    def _more_call(self, index: int, told: msgspec.Raw, found: list[StreamEvent]) -> None:
+    def _more_call(self, index: int | None, told: msgspec.Raw, found: list[StreamEvent]) -> None:
         if not isinstance(self._part, ToolCall) or self._places.get(("call", index)) != self._open:
             raise ValueError(f"more of the tool call {index}, which is not under way")
         assert self._open is not None

@@ -65,8 +65,6 @@ class Meter:
             sound = _SOUND.decode(raw)
         except (msgspec.MsgspecError, RecursionError):
             return self._add_odd(raw)
-        if sound.prompt_token_count is None:
-            return None
         return self._with(
             (
                 sound.prompt_token_count,
@@ -84,16 +82,19 @@ class Meter:
         except (msgspec.MsgspecError, RecursionError):
             return None
         prompt, tools, output, thoughts, cached = (self._count(told.get(name)) for name in _NAMES)
-        return None if prompt is None else self._with((prompt, tools, output, thoughts, cached))
+        return self._with((prompt, tools, output, thoughts, cached))
 
-    def _with(self, later: _Five) -> Usage:
+    def _with(self, later: _Five) -> Usage | None:
+        """None where the prompt was never counted."""
         known = self._counts
-        prompt = later[0] or 0
+        prompt = known[0] if later[0] is None else later[0]
         tools = known[1] if later[1] is None else later[1]
         output = known[2] if later[2] is None else later[2]
         thoughts = known[3] if later[3] is None else later[3]
         cached = known[4] if later[4] is None else later[4]
         self._counts = prompt, tools, output, thoughts, cached
+        if prompt is None:
+            return None
         if any(word in self._last for word in _SPOKEN):
             self._audio = _spoken(self._last)
         return Usage(

@@ -9,7 +9,9 @@ from router.domain.routes import Candidate, ProviderSpec
 from router.providers.parted.google_embeddings import takes_content
 
 _GENERATE = ("generateContent", "streamGenerateContent?alt=sse")
+_COUNT = ("countTokens", "countTokens")
 _CLAUDE = ("rawPredict", "streamRawPredict")
+_CLAUDE_COUNTS = "count-tokens:rawPredict"
 _VERSIONS = ("/v1", "/v1beta", "/v1beta1", "/v1alpha")
 
 
@@ -22,6 +24,7 @@ class GeminiRoute:
 
     OPERATIONS: Mapping[Api, tuple[str, str]] = {
         Api.GENERATE_CONTENT: _GENERATE,
+        Api.GEMINI_COUNT: _COUNT,
         Api.GEMINI_EMBED: ("batchEmbedContents", "batchEmbedContents"),
     }
 
@@ -53,7 +56,10 @@ class VertexRoute:
 
     def url(self, api: Api, candidate: Candidate, *, stream: bool = False) -> str:
         if candidate.target.deployment:
-            return f"{self._place}/endpoints/{quote(candidate.target.deployment, safe='')}:{_GENERATE[stream]}"
+            operation = (_COUNT if api is Api.GEMINI_COUNT else _GENERATE)[stream]
+            return f"{self._place}/endpoints/{quote(candidate.target.deployment, safe='')}:{operation}"
+        if api is Api.COUNT_TOKENS:
+            return f"{self._place}/publishers/anthropic/models/{_CLAUDE_COUNTS}"
         model = candidate.upstream_model
         publisher = "anthropic" if is_claude(model) else "google"
         return f"{self._place}/publishers/{publisher}/models/{quote(model, safe='@')}:{_operation(api, model, stream)}"
@@ -65,6 +71,8 @@ class VertexRoute:
 def _operation(api: Api, model: str, stream: bool) -> str:
     if api is Api.VERTEX_EMBED:
         return "embedContent" if takes_content(model) else "predict"
+    if api is Api.GEMINI_COUNT:
+        return _COUNT[stream]
     return (_CLAUDE if is_claude(model) else _GENERATE)[stream]
 
 

@@ -12,6 +12,7 @@ FINISHES: Mapping[str, Finish] = {
         (
             "SAFETY",
             "RECITATION",
+            "LANGUAGE",
             "BLOCKLIST",
             "PROHIBITED_CONTENT",
             "SPII",

@@ -23,8 +23,8 @@ def decode_error(status: int, body: bytes) -> ToldError:
 
 def _of(told: dict[str, Any], status: int) -> ToldError:
     inner = told.get("error")
-    if isinstance(inner, str):
-        return ToldError(inner, _text(told.get("error_type")))
+    if isinstance(inner, str) and inner.strip():
+        return ToldError(inner[:_MOST], _text(told.get("error_type")))
     found: dict[str, Any] = inner if isinstance(inner, dict) else told
     message = _text(found.get("message")) or _detail(found.get("detail")) or f"the provider answered HTTP {status}"
     code = found.get("code")

@@ -145,7 +145,7 @@ class MessageWriter:
             shape: Message = {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
         else:
             shape = {"type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}}
-        if self._is_own and call.family is Family.GEMINI:
+        if call.family is Family.CHAT or (self._is_own and call.family is Family.GEMINI):
             shape |= google_signature(call.signature)
         return {"id": self._id(call_id)} | shape | self._mark(call.cache)
 

@@ -10,6 +10,7 @@ from router.domain.chat import (
     ChatResult,
     Choice,
     Citation,
+    Document,
     Family,
     Finish,
     Image,
@@ -23,6 +24,7 @@ from router.domain.usage import Usage
 from router.providers.call_ids import made_call_id
 from router.providers.openai_chat_codec.media import url_of
 from router.providers.openai_chat_codec.reasoning import google_signature, written_reasoning
+from router.providers.shown import as_text
 
 _WORDS = {
     Finish.STOP: "stop",
@@ -69,7 +71,7 @@ def _choice(choice: Choice, index: int, family: Family, query: ChatQuery) -> dic
 
 
 def _message(parts: tuple[Part, ...], query: ChatQuery, choice: int) -> dict[str, Any]:
-    texts = [part for part in parts if isinstance(part, Text)]
+    texts = [as_text(part) if isinstance(part, Document) else part for part in parts if isinstance(part, Text | Document)]
     refusals = [part.text for part in parts if isinstance(part, Refusal)]
     message: dict[str, Any] = {
         "role": "assistant",
@@ -142,8 +144,9 @@ def _annotations(texts: list[Text]) -> list[Any]:
 
 
 def citation_object(citation: Citation, before: int, length: int) -> Any:
-    """One annotation. Where its author gives no offsets it stands for the whole text that cites."""
-    if citation.family is Family.CHAT:
+    """One annotation. Where its author gives no offsets it stands for the whole text that cites; OpenAI has some."""
+    is_short = citation.url and (citation.start is None or citation.end is None)
+    if citation.family is Family.CHAT and not is_short:
         return citation.raw
     start = 0 if citation.start is None else citation.start
     end = length if citation.end is None else citation.end

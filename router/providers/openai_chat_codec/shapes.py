@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from router.domain.chat import Citation, Family, Finish, Logprob
+from router.domain.chat import Citation, Family, Finish, Image, Logprob
+from router.providers.openai_chat_codec.media import source_of
 from router.providers.usage import Counts, counts_of
 
 
@@ -20,6 +21,7 @@ class Call(msgspec.Struct):
     type: Any = None
     function: Function | None = None
     custom: Function | None = None
+    extra_content: Any = None
 
 
 class Sound(msgspec.Struct):
@@ -41,6 +43,7 @@ class Said(msgspec.Struct):
     function_call: Function | None = None
     audio: Sound | None = None
     annotations: Any = None
+    images: Any = None
 
 
 class Option(msgspec.Struct):
@@ -50,6 +53,8 @@ class Option(msgspec.Struct):
     finish_reason: Any = None
     stop_reason: Any = None
     logprobs: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: Any = None
 
 
 class _Grouped(msgspec.Struct):
@@ -68,15 +73,23 @@ class Told(msgspec.Struct):
     service_tier: Any = None
     system_fingerprint: Any = None
     error: Any = None
+    citations: Any = None
+    search_results: Any = None
 
     def counts(self) -> Counts | None:
-        return counts_of(self.usage) or (counts_of(self.x_groq.usage) if self.x_groq is not None else None)
+        """Groq tells them beside the chunk too, Moonshot with the choice that ends."""
+        counts = counts_of(self.usage) or (counts_of(self.x_groq.usage) if self.x_groq is not None else None)
+        if counts is None and self.choices:
+            return next((found for option in self.choices if (found := counts_of(option.usage)) is not None), None)
+        return counts
 
 
 TOLD = msgspec.json.Decoder(Told)
 
 _FINISHES = {
     "stop": Finish.STOP,
+    "complete": Finish.STOP,
+    "completed": Finish.STOP,
     "eos": Finish.STOP,
     "eos_token": Finish.STOP,
     "end_turn": Finish.STOP,
@@ -88,14 +101,23 @@ _FINISHES = {
     "tool_use": Finish.TOOLS,
     "function_call": Finish.TOOLS,
     "content_filter": Finish.FILTERED,
+    "safety": Finish.FILTERED,
+    "recitation": Finish.FILTERED,
     "refusal": Finish.REFUSED,
+    "function_call_filter": Finish.MALFORMED,
+    "malformed_function_call": Finish.MALFORMED,
 }
+FAILURES = {"error": 502, "insufficient_system_resource": 503}
+"""Finish reasons that say that the server itself failed, whatever was said before: each with the status it comes near."""
 _OPEN_ENDS = frozenset({Finish.STOP, Finish.UNKNOWN})
 
 
 def finish_of(said: str, *, has_calls: bool, has_refused: bool) -> Finish:
     """A forced call ends with `stop`, some servers say nothing: what was called or refused tells more than the word."""
-    finish = _FINISHES.get(said, Finish.UNKNOWN)
+    finish = _FINISHES.get(said)
+    if finish is None:
+        # Some say more behind a colon (`content_filter: SAFETY`), some in capitals or with a hyphen.
+        finish = _FINISHES.get(said.partition(":")[0].strip().lower().replace("-", "_"), Finish.UNKNOWN)
     if finish in _OPEN_ENDS and has_calls:
         return Finish.TOOLS
     if finish in _OPEN_ENDS and has_refused:
@@ -134,6 +156,44 @@ def _logprob(item: dict[str, Any]) -> Logprob:
         logprob=float(value) if isinstance(value, int | float) else 0.0,
         data=tuple(data) if is_bytes and data is not None else None,
         top=logprobs_of(item.get("top_logprobs")),
+    )
+
+
+def signed(call: Call) -> dict[str, Any]:
+    """What Gemini signed of a call, as Google tells it: members of a ToolCall. Only a server of this dialect reads it."""
+    extra = call.extra_content
+    google = extra.get("google") if isinstance(extra, dict) else None
+    signature = text_of(google.get("thought_signature")) if isinstance(google, dict) else ""
+    return {"signature": signature, "family": Family.CHAT} if signature else {}
+
+
+def images_of(value: object) -> tuple[Image, ...]:
+    """Images that a model made, as OpenRouter tells them."""
+    found: list[Image] = []
+    for item in value if isinstance(value, list) else ():
+        told = item.get("image_url") if isinstance(item, dict) else None
+        url = told.get("url") if isinstance(told, dict) else told
+        if isinstance(url, str) and url:
+            found.append(Image(source_of(url)))
+    return tuple(found)
+
+
+def found_in(told: Told) -> tuple[Citation, ...]:
+    """What a search beside the answer has found, and its text names by number: Perplexity's results, xAI's addresses."""
+    if isinstance(told.search_results, list) and told.search_results:
+        results = [item for item in told.search_results if isinstance(item, dict)]
+    else:
+        addresses = told.citations if isinstance(told.citations, list) else ()
+        results = [{"url": address} for address in addresses if isinstance(address, str)]
+    return tuple(
+        Citation(
+            Family.CHAT,
+            msgspec.Raw(msgspec.json.encode(item)),
+            url=text_of(item.get("url")),
+            title=text_of(item.get("title")),
+            quote=text_of(item.get("snippet")),
+        )
+        for item in results
     )
 
 

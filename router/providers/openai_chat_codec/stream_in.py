@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from router.domain.chat import Audio, Family, Finish, Opaque, Part, Reasoning, Refusal, Source, Text, ToolCall
+from router.domain.chat import Audio, Citation, Family, Finish, Opaque, Part, Reasoning, Refusal, Source, Text, ToolCall
 from router.domain.events import (
     AudioDelta,
     Broken,
@@ -26,6 +26,7 @@ from router.domain.events import (
 from router.providers.openai_chat_codec.reasoning import read_reasoning
 from router.providers.openai_chat_codec.result_in import content_parts
 from router.providers.openai_chat_codec.shapes import (
+    FAILURES,
     TOLD,
     Call,
     Function,
@@ -36,8 +37,11 @@ from router.providers.openai_chat_codec.shapes import (
     arguments_of,
     citations_of,
     finish_of,
+    found_in,
+    images_of,
     logprobs_of,
     seconds_of,
+    signed,
     text_of,
 )
 from router.providers.sse import frames
@@ -53,6 +57,7 @@ class ChatStreamDecoder:
         self._is_broken = False
         self._choices: dict[int, _ChoiceReader] = {}
         self._counts = Counts()
+        self._found: tuple[Citation, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -78,6 +83,7 @@ class ChatStreamDecoder:
         if self._is_broken:
             return events
         for number, choice in self._choices.items():
+            choice.cite(self._found, events)
             choice.end_all(events)
             events.append(choice.finished(number))
         return events
@@ -96,6 +102,12 @@ class ChatStreamDecoder:
             if choice is None:
                 choice = self._choices[number] = _ChoiceReader(number)
             choice.read(option, events)
+            if option.error or choice.word in FAILURES:
+                self._is_broken = True
+                events.append(_broken(option.error or {"type": choice.word, "code": FAILURES.get(choice.word or "")}))
+                return
+        if told.search_results or told.citations:
+            self._found = found_in(told)
         counts = told.counts()
         if counts is not None:
             self._counts = self._counts.then(counts)
@@ -126,12 +138,13 @@ def _broken(error: object) -> Broken:
 
 
 class _OpenCall:
-    """A call under way: its part's index, and its arguments so far. `has_ended`: they are whole."""
+    """A call under way: its part's index, and its arguments so far. It has no index until its name is told. `has_ended`:
+    the arguments are whole."""
 
     __slots__ = ("index", "id", "pieces", "is_custom", "has_ended")
 
-    def __init__(self, index: int, call_id: str, *, is_custom: bool) -> None:
-        self.index = index
+    def __init__(self, call_id: str, *, is_custom: bool) -> None:
+        self.index: int | None = None
         self.id = call_id
         self.pieces: list[str] = []
         self.is_custom = is_custom
@@ -140,7 +153,7 @@ class _OpenCall:
     def is_whole(self) -> bool:
         """Whether nothing but space can follow the arguments."""
         text = "".join(self.pieces).strip()
-        if self.is_custom or not text.endswith("}"):
+        if self.is_custom or self.index is None or not text.endswith("}"):
             return False
         try:
             msgspec.json.decode(text)
@@ -196,8 +209,14 @@ class _ChoiceReader:
                 events.append(CitationAdded(self._in(Text, events), citation, self._number))
         if said.audio is not None:
             self._hear(said.audio, events)
+        for image in images_of(said.images):
+            self._begin(image, events)
         if said.function_call is not None:
             self._function("legacy", "", said.function_call, events, is_custom=False)
+
+    def cite(self, found: tuple[Citation, ...], events: list[StreamEvent]) -> None:
+        for citation in found:
+            events.append(CitationAdded(self._in(Text, events), citation, self._number))
 
     def finished(self, number: int) -> Finished:
         word = self.word or ""
@@ -226,15 +245,20 @@ class _ChoiceReader:
             self._open = None
         for call in self._calls.values():
             if not call.has_ended and call.is_whole():
-                call.has_ended = True
-                events.append(PartEnded(call.index, self._number))
+                self._end_call(call, events)
+
+    def _end_call(self, call: _OpenCall, events: list[StreamEvent]) -> None:
+        call.has_ended = True
+        if call.index is not None:
+            events.append(PartEnded(call.index, self._number))
 
     def end_all(self, events: list[StreamEvent]) -> None:
         self._end_open(events)
         for call in self._calls.values():
             if not call.has_ended:
-                call.has_ended = True
-                events.append(PartEnded(call.index, self._number))
+                if call.index is None:
+                    self._begin_call(call, ToolCall(call.id, "", "", is_custom=call.is_custom), events)
+                self._end_call(call, events)
 
     # -- texts and thoughts -----------------------------------------------------------------------------------
 
@@ -276,20 +300,38 @@ class _ChoiceReader:
         if known is not None and call_id and known.id and call_id != known.id:
             self._calls[key, known.id] = self._calls.pop(key)
         is_custom = call.type == "custom"
-        self._function(
-            key, call_id, (call.custom if is_custom else call.function) or Function(), events, is_custom=is_custom
-        )
+        what = (call.custom if is_custom else call.function) or Function()
+        self._function(key, call_id, what, events, is_custom=is_custom, seal=signed(call))
 
-    def _function(self, key: object, call_id: str, what: Function, events: list[StreamEvent], *, is_custom: bool) -> None:
+    def _function(
+        self,
+        key: object,
+        call_id: str,
+        what: Function,
+        events: list[StreamEvent],
+        *,
+        is_custom: bool,
+        seal: dict[str, Any] | None = None,
+    ) -> None:
         known = self._calls.get(key)
         if known is None:
-            index = self._begin(ToolCall(call_id, text_of(what.name), "", is_custom=is_custom), events)
-            self._open = None
-            known = self._calls[key] = _OpenCall(index, call_id, is_custom=is_custom)
+            known = self._calls[key] = _OpenCall(call_id, is_custom=is_custom)
         more = text_of(what.input) if known.is_custom else arguments_of(what.arguments)
         if more and not known.has_ended:
             known.pieces.append(more)
+        if known.index is None:
+            known.id = known.id or call_id
+            if name := text_of(what.name):
+                self._begin_call(known, ToolCall(known.id, name, "", is_custom=known.is_custom, **(seal or {})), events)
+        elif more and not known.has_ended:
             events.append(TextDelta(known.index, more, self._number))
+
+    def _begin_call(self, call: _OpenCall, part: ToolCall, events: list[StreamEvent]) -> None:
+        """With what came before its name."""
+        call.index = self._begin(part, events)
+        self._open = None
+        if said := "".join(call.pieces):
+            events.append(TextDelta(call.index, said, self._number))
 
     # -- sound ------------------------------------------------------------------------------------------------
 

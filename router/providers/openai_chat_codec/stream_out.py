@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from router.domain.chat import Audio, ChatQuery, Family, Image, Part, Reasoning, Refusal, Text, ToolCall
+from router.domain.chat import Audio, ChatQuery, Document, Family, Image, Part, Reasoning, Refusal, Text, ToolCall
 from router.domain.events import (
     AudioDelta,
     Broken,
@@ -30,6 +30,7 @@ from router.providers.openai_chat_codec.result_out import (
     tier_word,
     usage_object,
 )
+from router.providers.shown import as_text
 
 _DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +40,7 @@ class _Choice:
     """What is known of one choice while it is written. `texts`: the characters of content before each open text.
     `thoughts`: behind the thought told last, 0 before the first."""
 
-    __slots__ = ("has_role", "parts", "calls", "ids", "length", "texts", "thoughts")
+    __slots__ = ("calls", "citations", "has_role", "ids", "length", "parts", "texts", "thoughts")
 
     def __init__(self, query: ChatQuery, number: int) -> None:
         self.has_role = False
@@ -49,6 +50,7 @@ class _Choice:
         self.length = 0
         self.texts: dict[int, int] = {}
         self.thoughts = 0
+        self.citations: list[dict[str, Any]] = []
 
 
 class ChatStreamEncoder:
@@ -106,6 +108,7 @@ class ChatStreamEncoder:
 
     def _begin(self, event: PartStarted) -> bytes:
         choice, part = self._choice(event.choice), event.part
+        part = as_text(part) if isinstance(part, Document) else part
         choice.parts[event.index] = part
         if isinstance(part, ToolCall):
             return self._begin_call(choice, event.index, part, event.choice)
@@ -168,8 +171,8 @@ class ChatStreamEncoder:
                 return self._sign(choice, event)
             case CitationAdded():
                 before = choice.texts.get(event.index, 0)
-                told = citation_object(event.citation, before, choice.length - before)
-                return self._chunk({"annotations": [told]}, event.choice)
+                choice.citations.append(citation_object(event.citation, before, choice.length - before))
+                return b""
             case LogprobsAdded():
                 return self._chunk({}, event.choice, logprobs=logprobs_object(event.logprobs))
             case AudioDelta():
@@ -201,7 +204,10 @@ class ChatStreamEncoder:
 
     def _finish(self, event: Finished) -> bytes:
         word = finish_word(event.finish, event.said, self._family, is_legacy=self._query.is_legacy)
-        return self._chunk({}, event.choice, finish=word)
+        # All at once, as OpenAI tells them: its SDK cannot put several deltas of them together.
+        cited = self._choice(event.choice).citations
+        told = self._chunk({"annotations": cited}, event.choice) if cited else b""
+        return told + self._chunk({}, event.choice, finish=word)
 
     # -- chunks -----------------------------------------------------------------------------------------------
 

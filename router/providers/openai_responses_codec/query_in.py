@@ -33,6 +33,7 @@ HINTS = {
     "truncation": "a conversation that is too long is refused by its target, not cut",
     "max_tool_calls": "it counts calls of tools that OpenAI runs, and none is offered",
     "include": "what OpenAI's own tools found, and none is offered",
+    "client_metadata": "what a program tells OpenAI of itself",
     "reasoning.context": "which earlier thoughts OpenAI shows its models",
     "tools.tool_search": "a search for tools among those of the request: they are all offered at once",
     "tools[].defer_loading": "all tools are offered at once",

@@ -11,6 +11,7 @@ from router.domain.chat import (
     ChatQuery,
     ChatResult,
     Choice,
+    Document,
     Family,
     Finish,
     Image,
@@ -31,6 +32,7 @@ from router.providers.openai_chat_codec.result_out import CallIds, tier_word
 from router.providers.openai_responses_codec.annotations import annotation, logprob_object
 from router.providers.openai_responses_codec.query_out import format_object
 from router.providers.openai_responses_codec.tools import call_item, grouped_names, written_choice, written_tools
+from router.providers.shown import as_text
 
 Json = dict[str, Any]
 _CUT = frozenset({Finish.LENGTH, Finish.CONTEXT})
@@ -42,7 +44,7 @@ def encode_result(result: ChatResult, query: ChatQuery) -> bytes:
     choice = result.choices[0] if result.choices else Choice((), Finish.UNKNOWN)
     response_id = response_id_of(result.id, query)
     writer = ItemShapes(query, response_id)
-    items = list(_items(choice.parts, writer, result.family))
+    items = list(_items(map(tellable, choice.parts), writer, result.family))
     has_refusal = any(isinstance(part, Refusal) for part in choice.parts)
     body = opening(query, response_id, result.model, result.created, result.service_tier)
     body |= ended(choice.finish, result.usage, items, has_refusal=has_refusal)
@@ -200,6 +202,11 @@ def seal_of_call(call: ToolCall, family: Family) -> Reasoning | None:
         return None
     carried = packed(Carried(call.family or family, call.signature, call_id=call.id))
     return Reasoning("", Family.RESPONSES, encrypted=carried)
+
+
+def tellable(part: Part) -> Part:
+    """What no item can hold, as a text."""
+    return as_text(part) if isinstance(part, Document) or (isinstance(part, Image) and not part.source.data) else part
 
 
 def _items(parts: Iterable[Part], shapes: ItemShapes, family: Family) -> Iterable[Any]:

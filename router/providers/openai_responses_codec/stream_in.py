@@ -109,7 +109,7 @@ _SILENT = frozenset(
 class ResponsesStreamDecoder:
     """Reads one stream. `unknown` counts events of types that are not known."""
 
-    _slots_of__ = (
+    __slots__ = (
         "finished",
         "unknown",
         "_items",

@@ -43,6 +43,7 @@ from router.providers.openai_responses_codec.result_out import (
     opening,
     response_id_of,
     seal_of_call,
+    tellable,
 )
 
 Json = dict[str, Any]
@@ -127,7 +128,7 @@ class ResponsesStreamEncoder:
         self, event: PartStarted | SignatureDelta | CitationAdded | LogprobsAdded | AudioDelta | PartEnded
     ) -> bytes:
         if isinstance(event, PartStarted):
-            return self._begin(event.index, event.part)
+            return self._begin(event.index, tellable(event.part))
         part = self._parts.get(event.index)
         if part is None:
             return b""

@@ -16,7 +16,7 @@ _MOST = 100_000
 class OpenPart:
     """A part under way: its index, and what has been told of it."""
 
-    _slots_of__ = ("index", "part", "pieces", "citations", "has_logprobs")
+    __slots__ = ("index", "part", "pieces", "citations", "has_logprobs")
 
     def __init__(self, index: int, part: Part) -> None:
         self.index = index
@@ -29,7 +29,7 @@ class OpenPart:
 class OpenItem:
     """An output item. `slot` is the place of the part under way, `told` the places of those that were."""
 
-    _slots_of__ = ("head", "slot", "open", "told", "reserved", "has_ended")
+    __slots__ = ("head", "slot", "open", "told", "reserved", "has_ended")
 
     def __init__(self, head: Json) -> None:
         self.head = head

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from router.providers.simulated.chat import answer_chat, answer_completions
+from router.providers.simulated.counting import answer_input_tokens, answer_tokenize
 from router.providers.simulated.exchange import Exchange, error_exchange, json_exchange, paced
 from router.providers.simulated.faults import failed_head, spoil
 from router.providers.simulated.judgement import answer_embeddings, answer_moderations
@@ -22,6 +23,8 @@ _ANSWERS: Mapping[str, _Answer] = {
     "/chat/completions": answer_chat,
     "/completions": answer_completions,
     "/responses": answer_responses,
+    "/responses/input_tokens": answer_input_tokens,
+    "/tokenize": answer_tokenize,
     "/embeddings": answer_embeddings,
     "/moderations": answer_moderations,
     "/rerank": answer_rerank,

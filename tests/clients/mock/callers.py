@@ -11,9 +11,7 @@ from pydantic import BaseModel
 
 from tests.daemon import KEY
 
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 PICTURE = base64.b64encode(PNG).decode()
 PICTURE_URL = f"data:image/png;base64,{PICTURE}"
 PARAMETERS = {
@@ -33,7 +31,7 @@ class Call(NamedTuple):
 
 
 class Said(NamedTuple):
-    """One answer: `end` is the SDK's own word, `tokens` what went in and what came out, `pieces` a stream's text as it came."""
+    """One answer: `end` is the SDK's own word, `tokens` what went in and came out, `pieces` a stream's text as it came."""
 
     text: str
     calls: list[Call]
@@ -57,28 +55,32 @@ class Asked(NamedTuple):
     schema: type[BaseModel] | None = None
 
 
+PLAIN = Asked()
+
+
 class ChatCaller:
     """OpenAI's SDK and Chat Completions."""
 
     wrong: type[Exception] = openai.APIError
     limited: type[Exception] = openai.RateLimitError
-    ends = {"stop": "stop", "tools": "tool_calls", "length": "length"}
+    ends: Mapping[str, str] = {"stop": "stop", "tools": "tool_calls", "length": "length"}
 
-    def __init__(self, url: str, model: str) -> None:
-        self.sdk: Any = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    @staticmethod
+    def connected(url: str) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+
+    def __init__(self, sdk: Any, model: str) -> None:
+        self.sdk = sdk
         self.model = model
         self.turns: list[Any] = []
 
-    def close(self) -> None:
-        self.sdk.close()
-
-    def ask(self, text: str, asked: Asked = Asked()) -> Said:
+    def ask(self, text: str, asked: Asked = PLAIN) -> Said:
         shown = {"type": "image_url", "image_url": {"url": PICTURE_URL}}
         content: Any = [{"type": "text", "text": text}, shown] if asked.picture else text
         self.turns.append({"role": "user", "content": content})
         return self._go(asked)
 
-    def tell(self, results: Mapping[str, str], asked: Asked = Asked()) -> Said:
+    def tell(self, results: Mapping[str, str], asked: Asked = PLAIN) -> Said:
         """The results of the calls, by their ids."""
         self.turns += [{"role": "tool", "tool_call_id": name, "content": text} for name, text in results.items()]
         return self._go(asked)
@@ -90,19 +92,20 @@ class ChatCaller:
             fields["tools"] = [{"type": "function", "function": function}]
         if asked.schema:
             fields["response_format"] = asked.schema
-        if not asked.streamed:
-            return self._said(self.sdk.chat.completions.parse(**fields))
         pieces: list[str] = []
-        with self.sdk.chat.completions.stream(**fields, stream_options={"include_usage": True}) as stream:
-            for event in stream:
-                if event.type == "content.delta":
-                    pieces.append(event.delta)
-            return self._said(stream.get_final_completion(), pieces)
+        try:
+            if not asked.streamed:
+                return self._said(self.sdk.chat.completions.parse(**fields))
+            with self.sdk.chat.completions.stream(**fields, stream_options={"include_usage": True}) as stream:
+                pieces.extend(event.delta for event in stream if event.type == "content.delta")
+                return self._said(stream.get_final_completion(), pieces)
+        except openai.LengthFinishReasonError as cut:
+            return self._said(cut.completion, pieces)
 
     def _said(self, answer: Any, pieces: list[str] | None = None) -> Said:
         [choice] = answer.choices
         message = choice.message
-        self.turns.append(message.to_dict() | {"content": message.content})
+        self.turns.append(message.to_dict(warnings=False) | {"content": message.content})
         self.turns[-1].pop("parsed", None)
         for call in self.turns[-1].get("tool_calls") or []:
             call["function"].pop("parsed_arguments", None)
@@ -117,23 +120,24 @@ class ResponsesCaller:
 
     wrong: type[Exception] = openai.APIError
     limited: type[Exception] = openai.RateLimitError
-    ends = {"stop": "completed", "tools": "completed", "length": "max_output_tokens"}
+    ends: Mapping[str, str] = {"stop": "completed", "tools": "completed", "length": "max_output_tokens"}
 
-    def __init__(self, url: str, model: str) -> None:
-        self.sdk: Any = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+    @staticmethod
+    def connected(url: str) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
+
+    def __init__(self, sdk: Any, model: str) -> None:
+        self.sdk = sdk
         self.model = model
         self.turns: list[Any] = []
 
-    def close(self) -> None:
-        self.sdk.close()
-
-    def ask(self, text: str, asked: Asked = Asked()) -> Said:
+    def ask(self, text: str, asked: Asked = PLAIN) -> Said:
         shown = {"type": "input_image", "image_url": PICTURE_URL, "detail": "auto"}
         content: Any = [{"type": "input_text", "text": text}, shown] if asked.picture else text
         self.turns.append({"role": "user", "content": content})
         return self._go(asked)
 
-    def tell(self, results: Mapping[str, str], asked: Asked = Asked()) -> Said:
+    def tell(self, results: Mapping[str, str], asked: Asked = PLAIN) -> Said:
         self.turns += [{"type": "function_call_output", "call_id": i, "output": text} for i, text in results.items()]
         return self._go(asked)
 
@@ -151,20 +155,21 @@ class ResponsesCaller:
             for event in stream:
                 if event.type == "response.output_text.delta":
                     pieces.append(event.delta)
-            return self._said(stream.get_final_response(), pieces)
+        # The SDK's own `get_final_response` knows no answer that met its cap.
+        return self._said(event.response, pieces)
 
     def _said(self, answer: Any, pieces: list[str] | None = None) -> Said:
         for item in answer.output:
-            kept = item.model_dump(exclude_none=True, exclude={"parsed_arguments"})
+            kept = item.model_dump(exclude_none=True, exclude={"parsed_arguments"}, warnings=False)
             for part in kept.get("content") or []:
                 part.pop("parsed", None)
             self.turns.append(kept)
         made = [item for item in answer.output if item.type == "function_call"]
         calls = [Call(item.call_id, item.name, json.loads(item.arguments)) for item in made]
-        end = answer.incomplete_details.reason if answer.status == "incomplete" else answer.status
+        end = answer.incomplete_details.reason if answer.incomplete_details else answer.status
         thoughts = [part.text for item in answer.output if item.type == "reasoning" for part in item.summary]
         thoughts += [p.text for item in answer.output if item.type == "reasoning" for p in item.content or []]
-        tokens = (answer.usage.input_tokens, answer.usage.output_tokens)
+        tokens = (answer.usage.input_tokens, answer.usage.output_tokens) if answer.usage else (0, 0)
         return Said(answer.output_text, calls, end, tokens, "".join(thoughts), tuple(pieces or ()))
 
 
@@ -173,23 +178,24 @@ class MessagesCaller:
 
     wrong: type[Exception] = anthropic.APIError
     limited: type[Exception] = anthropic.RateLimitError
-    ends = {"stop": "end_turn", "tools": "tool_use", "length": "max_tokens"}
+    ends: Mapping[str, str] = {"stop": "end_turn", "tools": "tool_use", "length": "max_tokens"}
 
-    def __init__(self, url: str, model: str) -> None:
-        self.sdk: Any = anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+    @staticmethod
+    def connected(url: str) -> anthropic.Anthropic:
+        return anthropic.Anthropic(base_url=url, api_key=KEY, max_retries=0)
+
+    def __init__(self, sdk: Any, model: str) -> None:
+        self.sdk = sdk
         self.model = model
         self.turns: list[Any] = []
 
-    def close(self) -> None:
-        self.sdk.close()
-
-    def ask(self, text: str, asked: Asked = Asked()) -> Said:
+    def ask(self, text: str, asked: Asked = PLAIN) -> Said:
         source = {"type": "base64", "media_type": "image/png", "data": PICTURE}
         content: Any = [{"type": "text", "text": text}, {"type": "image", "source": source}] if asked.picture else text
         self.turns.append({"role": "user", "content": content})
         return self._go(asked)
 
-    def tell(self, results: Mapping[str, str], asked: Asked = Asked()) -> Said:
+    def tell(self, results: Mapping[str, str], asked: Asked = PLAIN) -> Said:
         blocks = [{"type": "tool_result", "tool_use_id": name, "content": text} for name, text in results.items()]
         self.turns.append({"role": "user", "content": blocks})
         return self._go(asked)
@@ -208,7 +214,9 @@ class MessagesCaller:
             return self._said(stream.get_final_message(), pieces)
 
     def _said(self, message: Any, pieces: list[str] | None = None) -> Said:
-        blocks = [block.model_dump(exclude_none=True, exclude={"parsed_output"}) for block in message.content]
+        blocks = [
+            block.model_dump(exclude_none=True, exclude={"parsed_output"}, warnings=False) for block in message.content
+        ]
         self.turns.append({"role": "assistant", "content": blocks})
         text = "".join(block["text"] for block in blocks if block["type"] == "text")
         calls = [Call(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]

@@ -12,17 +12,29 @@ from tests.clients.mock.programs import HERE, installed, node
 from tests.daemon import START_S, Workplace
 
 Json = dict[str, Any]
-CLAUDE = "claude-sonnet-4-5"
 SECRET = "a-secret-of-the-tests-only"
 
 
 class Target(NamedTuple):
-    """A provider's configuration, the model it is asked for, the path that must be asked; `responses`: where it speaks them itself."""
+    """A provider's configuration, the model it is asked for, and the path of the mock that must hear of it.
+
+    `responses`: the path for callers of Responses, where the type speaks them itself.
+    """
 
     provider: Json
     model: str
     path: str
     responses: str | None = None
+
+
+VECTORS = {
+    "openai": "text-embedding-3-small",
+    "azure": "text-embedding-3-small",
+    "mistral": "mistral-embed",
+    "cohere": "embed-v4.0",
+}
+"""Models of embeddings. Gemini is asked by `batchEmbedContents` (as recorded), which the mock does not serve, and its
+`/api/embed` of Ollama answers with one `embedding` where recorded answers have `embeddings`."""
 
 
 class MockProviders:
@@ -74,7 +86,13 @@ def targets(origin: str) -> dict[str, Target]:
         return {"type": kind, "base_url": origin + base} | keyed | more
 
     azure = {"type": "azure-openai", "endpoint": origin} | keyed
-    aws = {"region": "eu-central-1", "access_key_id": "AKIAOFTHETESTS", "secret_access_key": SECRET}
+    aws = {
+        "type": "bedrock",
+        "base_url": origin,
+        "region": "eu-central-1",
+        "access_key_id": "AKIAOFTHETESTS",
+        "secret_access_key": SECRET,
+    }
     cloud = {"project": "lighthouses", "location": "europe-west4", "auth": "bearer"}
     return {
         "openai": Target(shaped("openai"), "gpt-4.1-mini", chat, responses),
@@ -85,7 +103,7 @@ def targets(origin: str) -> dict[str, Target]:
         "groq": Target(shaped("groq", "/openai/v1"), "openai/gpt-oss-20b", "/openai" + chat, "/openai" + responses),
         "vllm": Target(shaped("vllm", apis=["chat"]), "Qwen/Qwen3-8B", chat),
         "huggingface": Target(shaped("huggingface"), "openai/gpt-oss-20b", chat, responses),
-        "anthropic": Target(shaped("anthropic", ""), CLAUDE, "/v1/messages"),
+        "anthropic": Target(shaped("anthropic", ""), "claude-sonnet-4-5", "/v1/messages"),
         "gemini": Target(shaped("gemini", ""), "gemini-2.5-flash", "/v1beta/models/gemini-2.5-flash:"),
         "vertex": Target(
             shaped("vertex", "/v1", **cloud),
@@ -93,11 +111,12 @@ def targets(origin: str) -> dict[str, Target]:
             "/v1/projects/lighthouses/locations/europe-west4/publishers/google/models/gemini-2.5-flash:",
         ),
         "bedrock": Target(
-            {"type": "bedrock", "base_url": origin} | aws,
+            aws,
             "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
             "/model/eu.anthropic.claude-sonnet-4-5-20250929-v1%3A0/converse",
         ),
+        "nova": Target(aws, "amazon.nova-pro-v1:0", "/model/amazon.nova-pro-v1%3A0/"),
         "cohere": Target(shaped("cohere", ""), "command-a-03-2025", "/v2/chat"),
-        "ollama": Target(shaped("ollama", apis=["chat"]), "llama3.2", chat),
-        "ollama-native": Target(shaped("ollama", "", apis=["ollama_chat"]), "llama3.2", "/api/chat"),
+        "ollama": Target(shaped("ollama", apis=["chat"]), "qwen3:8b", chat),
+        "ollama-native": Target(shaped("ollama", "", apis=["ollama_chat"]), "qwen3:8b", "/api/chat"),
     }

@@ -1,4 +1,4 @@
-"""Where node is, and the mock providers it runs: installed by `python -m tests.clients.mock.programs`, which `make clients` does.
+"""Where node is, and the mock providers that it runs; as a program (`make clients`), this installs them.
 
 The lock file pins the package and its digest and names no registry: npm asks the one that it is configured for.
 """
@@ -18,7 +18,9 @@ PACKAGE = "node_modules/@copilotkit/aimock"
 OLDEST_NODE = (20, 15)
 INSTALL_S = 120
 # npm's own patience where there is no network is measured in minutes.
-FLAGS = "--ignore-scripts --omit=peer --no-audit --no-fund --no-update-notifier --fetch-retries=1 --fetch-timeout=20000".split()
+FLAGS = (
+    "--ignore-scripts --omit=peer --no-audit --no-fund --no-update-notifier --fetch-retries=1 --fetch-timeout=20000".split()
+)
 
 
 class Missing(Exception):
@@ -73,6 +75,6 @@ def install() -> None:
 
 if __name__ == "__main__":
     try:
-        install()
+        node() if sys.argv[1:] == ["--has-node"] else install()
     except (Missing, OSError, subprocess.SubprocessError) as failure:
         sys.exit(f"the mock providers are not installed: {failure}")

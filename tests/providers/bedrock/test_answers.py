@@ -189,6 +189,23 @@ def test_what_the_provider_runs_itself_is_passed_over() -> None:
     assert [found for found in events if isinstance(found, PartStarted)] == [PartStarted(0, Text(""))]
 
 
+@pytest.mark.parametrize("start", [{}, {"text": {}}, None])
+def test_a_text_that_is_announced_is_heard(start: object) -> None:
+    events = read(
+        START,
+        event("contentBlockStart", {"contentBlockIndex": 0, "start": start}),
+        delta(0, text="Hello"),
+        event("contentBlockStop", {"contentBlockIndex": 0}),
+        event("messageStop", {"stopReason": "end_turn"}),
+    )
+    assert folded(events).choices[0].parts == (Text("Hello"),)
+
+
+def test_a_kind_of_block_that_is_not_known_is_passed_over() -> None:
+    begun = event("contentBlockStart", {"contentBlockIndex": 0, "start": {"tomorrows": {}}})
+    assert not [found for found in read(START, begun, delta(0, text="?")) if isinstance(found, PartStarted)]
+
+
 def test_events_of_types_that_are_not_known_are_counted_and_no_events() -> None:
     decoder = ConverseDecoder()
     noise = [event("tomorrowsEvent", {"x": 1}), message({}, b""), delta(0, tomorrowsDelta={"x": 1})]

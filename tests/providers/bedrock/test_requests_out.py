@@ -264,8 +264,12 @@ def test_none_of_the_tools_after_a_call_is_told_to_claude_and_refused_elsewhere(
     assert refusal(query, NOVA) == "tool_choice"
 
 
-def test_calls_in_a_conversation_need_their_tools() -> None:
-    assert refusal(after_a_call()) == "tools"
+def test_calls_in_a_conversation_without_tools_are_told_with_the_tools_that_were_called() -> None:
+    body = said(after_a_call())
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == [CALL.name]
+    assert body["additionalModelRequestFields"] == {"tool_choice": {"type": "none"}}
+    others = said(after_a_call(), NOVA)
+    assert others["toolConfig"] == body["toolConfig"] and "additionalModelRequestFields" not in others
 
 
 def test_one_call_at_a_time_is_told_to_claude_in_one_place() -> None:

@@ -200,8 +200,6 @@ def test_what_is_dropped_is_named() -> None:
         ({"presence_penalty": -1}, "presence_penalty"),
         ({"service_tier": "flex"}, "service_tier"),
         ({"modalities": ["text", "audio"], "audio": {"voice": "a", "format": "wav"}}, "modalities"),
-        ({"tools": [TOOL], "parallel_tool_calls": False}, "parallel_tool_calls"),
-        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "no"}}}, "tool_choice"),

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,16 +21,6 @@ class Recording:
     @property
     def is_array(self) -> bool:
         return self.body.lstrip().startswith(b"[")
-
-    @property
-    def usages(self) -> list[dict[str, Any]]:
-        """The `usageMetadata` of each chunk that tells the prompt's tokens."""
-        if self.is_array or not self.is_stream:
-            told = json.loads(self.body)
-        else:
-            told = [json.loads(line[5:]) for line in self.body.splitlines() if line.startswith(b"data:")]
-        found = [chunk.get("usageMetadata", {}) for chunk in (told if isinstance(told, list) else [told])]
-        return [usage for usage in found if "promptTokenCount" in usage]
 
 
 def recordings(*apis: str, providers: tuple[str, ...] = ("gemini", "vertex")) -> list[Recording]:

@@ -1,16 +1,15 @@
-"""Every recorded exchange of Ollama's own chat is read without loss, and told to callers of other APIs."""
+"""Every recorded exchange of Ollama's own chat is read without loss: what has no place in tests/conformance/plain_reading.py too."""
 
 import json
 from datetime import datetime
 from typing import Any
 
 from router.domain.chat import ChatResult, Reasoning, Text, ToolCall
-from router.domain.folding import folded, unfolded
-from router.domain.requests import Api
+from router.domain.folding import folded
 from router.domain.usage import Usage
 from router.providers.ollama.codec import OLLAMA_CHAT
 from router.providers.ollama.framing import NDJSON
-from tests.providers.spoken import CUTS, Spoken, recorded
+from tests.providers.spoken import Spoken, recorded
 
 OLLAMA = Spoken(OLLAMA_CHAT, NDJSON)
 FOLDER = "ollama/ollama.api_chat"
@@ -48,28 +47,24 @@ def said(lines: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def test_whole_answers_are_read_without_loss_and_told_to_callers() -> None:
+def test_whole_answers_are_read_without_loss() -> None:
     seen = 0
     for one in recorded(FOLDER):
         if one.is_stream or one.status >= 300:
             continue
         result = OLLAMA_CHAT.decode_result(one.body)
         assert told(result) == said([json.loads(one.body)]), one.name
-        assert folded(unfolded(result)) == result
-        OLLAMA.check_whole(one.body)
         seen += 1
     assert seen == 5
 
 
-def test_streams_are_read_alike_however_they_are_cut_and_told_to_callers() -> None:
+def test_streams_are_read_without_loss() -> None:
     seen = 0
     for one in recorded(FOLDER):
         if not one.is_stream:
             continue
         events = OLLAMA.events(one.body, 1 << 30)
-        assert all(OLLAMA.events(one.body, cut) == events for cut in CUTS), one.name
         assert told(folded(events)) == said([json.loads(line) for line in one.body.splitlines()]), one.name
-        OLLAMA.check_stream(one.body)
         seen += 1
     assert seen == 2
 
@@ -77,18 +72,3 @@ def test_streams_are_read_alike_however_they_are_cut_and_told_to_callers() -> No
 def test_recorded_errors_are_told() -> None:
     [one] = [one for one in recorded(FOLDER) if one.status >= 300]
     assert OLLAMA_CHAT.decode_error(one.status, one.body).message == "model 'nonexistent-model:latest' not found"
-
-
-def test_recorded_chat_requests_are_told_to_ollama_or_refused_by_name() -> None:
-    told_count, refused = OLLAMA.told_requests(Api.CHAT)
-    assert told_count > 280 and sum(refused.values()) < 120, refused
-
-
-def test_recorded_messages_requests_are_told_to_ollama_or_refused_by_name() -> None:
-    told_count, refused = OLLAMA.told_requests(Api.MESSAGES)
-    assert told_count > 30 and sum(refused.values()) < 20, refused
-
-
-def test_recorded_requests_of_responses_are_told_to_ollama_or_refused_by_name() -> None:
-    told_count, refused = OLLAMA.told_requests(Api.RESPONSES)
-    assert told_count > 30 and sum(refused.values()) < 25, refused

@@ -145,7 +145,6 @@ def test_what_is_dropped_is_named() -> None:
         ({"n": 2}, "n"),
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"tools": [TOOL], "tool_choice": "required"}, "tool_choice"),
-        ({"tools": [TOOL], "parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"something_new": 1}, "something_new"),
         ({"modalities": ["audio"]}, "modalities"),
