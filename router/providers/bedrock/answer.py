@@ -2,9 +2,23 @@
 
 import msgspec
 
-from router.domain.chat import ChatResult, Choice, Citation, Family, Opaque, Part, Reasoning, Text, ToolCall
+from router.domain.chat import (
+    Audio,
+    ChatResult,
+    Choice,
+    Citation,
+    Document,
+    Family,
+    Image,
+    Opaque,
+    Part,
+    Reasoning,
+    Source,
+    Text,
+    ToolCall,
+)
 from router.providers.bedrock.counts import usage_of
-from router.providers.bedrock.wording import finish_of
+from router.providers.bedrock.wording import DOCUMENT_FORMATS, VIDEO_FORMATS, finish_of
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING = msgspec.json.Decoder(str)
@@ -26,6 +40,18 @@ class ReasoningText(msgspec.Struct, rename="camel"):
 class ReasoningBlock(msgspec.Struct, rename="camel"):
     reasoning_text: ReasoningText | None = None
     redacted_content: str | None = None
+
+
+class _Source(msgspec.Struct):
+    bytes: str | None = None
+
+
+class Medium(msgspec.Struct):
+    """An image, a sound, a video or a document, or a piece of an image."""
+
+    format: str | None = None
+    name: str | None = None
+    source: _Source | None = None
 
 
 class _TextOnly(msgspec.Struct, rename="camel"):
@@ -74,6 +100,7 @@ class _Answer(msgspec.Struct, rename="camel"):
 _ANSWER = msgspec.json.Decoder(_Answer)
 _TOOL_USE = msgspec.json.Decoder(ToolUse)
 _REASONING = msgspec.json.Decoder(ReasoningBlock)
+_MEDIUM = msgspec.json.Decoder(Medium)
 _CITED = msgspec.json.Decoder(_Cited)
 _CITATION = msgspec.json.Decoder(_Citation)
 
@@ -110,11 +137,27 @@ def _parts(raw: msgspec.Raw) -> list[Part]:
                 found.append(_call(_TOOL_USE.decode(value), raw))
             case "reasoningContent":
                 found.append(_thought(_REASONING.decode(value)))
+            case "image" | "audio" | "video" | "document":
+                found.append(_medium(kind, _MEDIUM.decode(value)) or Opaque(Family.BEDROCK, kind, raw))
             case "type":
                 pass
             case _:
                 found.append(Opaque(Family.BEDROCK, kind, raw))
     return found
+
+
+def _medium(kind: str, told: Medium) -> Part | None:
+    """None where it has no content: at S3 it is for whoever may read it there."""
+    data = told.source.bytes if told.source is not None else None
+    if not data:
+        return None
+    form = told.format or ""
+    if kind == "image":
+        return Image(Source(f"image/{form or 'png'}", data=data))
+    if kind == "audio":
+        return Audio(Source(data=data), form)
+    types = {name: media_type for media_type, name in (DOCUMENT_FORMATS | VIDEO_FORMATS).items()}
+    return Document(Source(types.get(form, ""), data=data), told.name or "")
 
 
 def _call(told: ToolUse, raw: msgspec.Raw) -> Part:

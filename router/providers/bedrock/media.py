@@ -40,6 +40,8 @@ class MediaWriter:
         self._require_near(source, path)
         kind = _plain(source.media_type)
         if (video := VIDEO_FORMATS.get(kind)) is not None:
+            if part.name:
+                self._saying.drop("file's name")
             return {"video": {"format": video, "source": self._source(source, path)}}
         ending = _ending(part.name or source.url)
         form = DOCUMENT_FORMATS.get(kind) or (ending if ending in DOCUMENT_FORMATS.values() else None)

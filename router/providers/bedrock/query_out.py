@@ -30,6 +30,7 @@ DROPPED: Mapping[str, str] = {
     "cache_control": "of Bedrock's models Claude and Nova alone cache by marks",
     "tool_result.is_error": "of Bedrock's models Claude and Nova alone take it; the result's text says what went wrong",
     "image detail": "no field takes it",
+    "file's name": "a video has none",
     "speaker's name": "Bedrock has no names of speakers",
     "seed": "a wish, which OpenAI calls best effort too; no field takes it",
     "verbosity": "a hint on style that no field takes",

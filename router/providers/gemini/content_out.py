@@ -196,6 +196,8 @@ class ContentWriter:
         if part.source.text:
             head = f"{part.name}:\n\n" if part.name else ""
             return {"text": head + part.source.text}
+        if part.name:
+            self.drop("file's name")
         return self._medium(part.source, "document", path, part.name)
 
     def _audio(self, part: Audio, path: str) -> Json:

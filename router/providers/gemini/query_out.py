@@ -33,6 +33,7 @@ DROPPED: Mapping[str, str] = {
     "image detail": "Gemini scales images itself",
     "document.citations": "no answer of Gemini's cites a document",
     "document.context": "no field of Gemini's takes it",
+    "file's name": "no field of the Gemini API's takes it; of a plain text it stands before the text",
     "speaker's name": "Gemini has no names of speakers",
     "strict": "Gemini keeps to the schema of a function by itself, and cannot be told to",
     "reasoning_effort": "models before 2.5 do not think",

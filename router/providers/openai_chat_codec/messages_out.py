@@ -206,8 +206,10 @@ class MessageWriter:
     def _document(self, part: Document) -> Message:
         """OpenAI takes a file by content or by id; a plain text is a text."""
         source = part.source
-        if part.is_cited or part.context:
-            self.dropped["document.citations" if part.is_cited else "document.context"] = None
+        if part.is_cited:
+            self.dropped["document.citations"] = None
+        if part.context:
+            self.dropped["document.context"] = None
         if source.text:
             head = f"{part.name}:\n\n" if part.name else ""
             return {"type": "text", "text": head + source.text}

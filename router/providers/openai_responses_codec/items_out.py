@@ -53,6 +53,8 @@ class ItemWriter:
         instructions = ""
         if head is not None and is_apart:
             self._note(head.parts)
+            if head.name:
+                self.dropped["speaker's name"] = None
             instructions = "\n\n".join(part.text for part in head.parts if isinstance(part, Text))
         skipped = 1 if is_apart else 0
         items: list[Item] = []
@@ -208,13 +210,17 @@ class ItemWriter:
     def _document(self, part: Document) -> Json:
         """By content, by URL or by id; a plain text is a text."""
         source = part.source
-        if part.is_cited or part.context:
-            self.dropped["document.citations" if part.is_cited else "document.context"] = None
+        if part.is_cited:
+            self.dropped["document.citations"] = None
+        if part.context:
+            self.dropped["document.context"] = None
         if source.text:
             head = f"{part.name}:\n\n" if part.name else ""
             return {"type": "input_text", "text": head + source.text}
         self._check_file(source.file_id, "a file")
         if source.file_id or source.url:
+            if part.name and not self._is_own:
+                self.dropped["file's name"] = None
             where = {"file_id": source.file_id} if source.file_id else {"file_url": source.url}
             return {"type": "input_file", **where} | ({"filename": part.name} if part.name and self._is_own else {})
         content = url_of(source) if source.media_type else source.data

@@ -22,6 +22,7 @@ DROPPED = {
     "tool_result.is_error": "no field of the dialect takes it; the result's text says what went wrong",
     "document.citations": "no answer of this dialect cites a document of the request",
     "document.context": "no field of the dialect takes it",
+    "file's name": "a file by URL or id has its own",
     "thinking.disabled": "most models of the dialect do not think unasked and refuse to be told so",
     "speaker's name": "the dialect has no names of speakers",
     "seed": "a wish, which OpenAI calls best effort too",

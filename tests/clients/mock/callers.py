@@ -53,6 +53,7 @@ class Asked(NamedTuple):
     tools: bool = False
     picture: bool = False
     schema: type[BaseModel] | None = None
+    system: str | None = None
 
 
 PLAIN = Asked()
@@ -87,6 +88,8 @@ class ChatCaller:
 
     def _go(self, asked: Asked) -> Said:
         fields: dict[str, Any] = {"model": self.model, "messages": self.turns, "max_completion_tokens": CAP}
+        if asked.system:
+            fields["messages"] = [{"role": "system", "content": asked.system}, *self.turns]
         if asked.tools:
             function = {"name": "get_weather", "description": ABOUT, "parameters": PARAMETERS, "strict": True}
             fields["tools"] = [{"type": "function", "function": function}]
@@ -143,6 +146,8 @@ class ResponsesCaller:
 
     def _go(self, asked: Asked) -> Said:
         fields: dict[str, Any] = {"model": self.model, "input": self.turns, "max_output_tokens": CAP, "store": False}
+        if asked.system:
+            fields["instructions"] = asked.system
         if asked.tools:
             tool = {"type": "function", "name": "get_weather", "description": ABOUT, "parameters": PARAMETERS}
             fields["tools"] = [tool | {"strict": True}]
@@ -202,6 +207,8 @@ class MessagesCaller:
 
     def _go(self, asked: Asked) -> Said:
         fields: dict[str, Any] = {"model": self.model, "messages": self.turns, "max_tokens": CAP}
+        if asked.system:
+            fields["system"] = asked.system
         if asked.tools:
             fields["tools"] = [{"name": "get_weather", "description": ABOUT, "input_schema": PARAMETERS}]
         if asked.schema:

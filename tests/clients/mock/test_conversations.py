@@ -90,6 +90,17 @@ def test_two_calls_at_once_after_a_word(speak: Speak, caller: str, alias: str, *
 
 
 @by_caller
+@by_target
+def test_what_the_system_says_is_heard_as_such(speak: Speak, mock: MockProviders, caller: str, alias: str) -> None:
+    mock.journal()
+    assert speak(caller, alias).ask("Is the light on?", Asked(system="Keep the light.")).text == LIGHT
+    [heard] = mock.journal()
+    told = {message["role"]: json.dumps(message["content"]) for message in heard["body"]["messages"]}
+    assert told.keys() == {"system", "user"}
+    assert "Keep the light." in told["system"] and "Is the light on?" in told["user"]
+
+
+@by_caller
 @by_main
 @streamed_or_not
 def test_a_picture(speak: Speak, mock: MockProviders, caller: str, alias: str, *, streamed: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every recorded exchange of Cohere's chat is read without loss: what has no place in tests/conformance/plain_reading.py too."""
+"""Every recorded exchange of Cohere's chat is read without loss, what other dialects have no word for too."""
 
 import json
 from typing import Any
