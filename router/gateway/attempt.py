@@ -45,6 +45,7 @@ _TOLD: Mapping[str, str] = {
     FailureKind.FIRST_BYTE_TIMEOUT.value: "nothing came within the first-byte time",
     FailureKind.TOTAL_TIMEOUT.value: "the answer was not whole within the time for the request",
 }
+_MAX_TOLD = 200
 _STREAM = "text/event-stream"
 _BLOCKED = "HTTP 200, blocked by content policy"
 _JSON = "application/json"
@@ -197,7 +198,7 @@ class OpenAttempt:
             self._end(Outcome.INVALID_RESPONSE, str(error))
             raise InvalidUpstreamResponse(f"{self._candidate.target.provider}: {error}") from None
         except ValueError as error:
-            raise self._broken(Outcome.INVALID_RESPONSE, "the answer is no JSON object") from error
+            raise self._broken(Outcome.INVALID_RESPONSE, str(error)[:_MAX_TOLD]) from error
         self.record.usage = usage or estimated_usage(self._request, estimated_output_tokens(body))
         self._end(Outcome.OK)
         return body

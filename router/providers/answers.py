@@ -22,7 +22,7 @@ def counts_in(answer: bytes) -> Counts | None:
     try:
         return counts_of(_METERED.decode(answer).usage)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(f"the answer is not a JSON object: {error}") from None
+        raise ValueError(f"the answer is no JSON object: {error}") from None
 
 
 def estimated_output_tokens(answer: bytes) -> int:

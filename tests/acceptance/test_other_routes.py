@@ -44,6 +44,7 @@ def test_8_models_are_listed_for_a_key_and_only_for_a_key(routerd: Daemon) -> No
         "gpt-5",
         "text-embedding-3-small",
         "omni-moderation-latest",
+        "rerank-small",
     }
     refused = curl(routerd, "/v1/models")
     assert (refused.status, refused.json["error"]["code"]) == (401, "invalid_api_key")

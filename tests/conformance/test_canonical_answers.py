@@ -6,6 +6,7 @@ What an answer says is read plainly (plain_reading.py) from the recording and fr
 import json
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -50,6 +51,11 @@ def result_of(of: Recording) -> tuple[ChatResult, bool]:
     return folded(events), finished and not any(isinstance(event, Broken) for event in events)
 
 
+@lru_cache(maxsize=1)
+def whole_frames(of: Recording) -> list[bytes]:
+    return frames_of(of, ())
+
+
 @pytest.mark.parametrize("recorded", STREAMS, ids=str)
 def test_no_cut_changes_a_stream(recorded: str) -> None:
     of = recording(recorded)
@@ -58,7 +64,7 @@ def test_no_cut_changes_a_stream(recorded: str) -> None:
 
 def is_the_same(of: Recording, cuts: Sequence[int]) -> bool:
     """A decoder gets whole frames, so that the same frames are the same events; of an array it gets the pieces."""
-    is_framed_alike = not of.is_array and frames_of(of, cuts) == frames_of(of, ())
+    is_framed_alike = not of.is_array and frames_of(of, cuts) == whole_frames(of)
     return is_framed_alike or events_of(of, cuts) == events_of(of)
 
 
@@ -156,7 +162,7 @@ def check_whole(caller: Caller, of: Recording, wanted: Answer) -> None:
 def check_stream(caller: Caller, of: Recording, wanted: Answer) -> None:
     meter = caller.way_back(of.tongue).meter(AT)
     assert isinstance(meter, TranslatedMeter)
-    told = b"".join(map(meter.feed, frames_of(of, ())))
+    told = b"".join(map(meter.feed, whole_frames(of)))
     assert (meter.finished and not meter.failed) == (not wanted.broken)
     if wanted.broken:
         return

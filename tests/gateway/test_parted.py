@@ -100,7 +100,7 @@ async def test_one_part_that_was_refused_is_free() -> None:
 
 async def test_a_part_that_makes_no_sense_is_paid_for() -> None:
     told = table(COHERE, vector(1, tokens=3), Scripted(body=b"{}"))
-    with pytest.raises(Exception, match="the answer is no JSON object"):
+    with pytest.raises(Exception, match="the answer"):
         await told.ask(embeddings(input=["a", "b" * 40]))
     assert told.entry.attempts[0].usage.input_tokens == 3 + 10
 

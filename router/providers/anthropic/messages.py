@@ -151,7 +151,7 @@ def _metered(answer: bytes) -> _Metered:
     try:
         return _METERED.decode(answer)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError(f"the answer is not a JSON object: {error}") from None
+        raise ValueError(f"the answer is no JSON object: {error}") from None
 
 
 def _decoded(data: bytes) -> _Event | None:

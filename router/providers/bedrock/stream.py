@@ -4,11 +4,13 @@ Blocks begin where their first piece says of which kind they are: only those of 
 gaps, and one index may hold a thought and then a text: parts are counted anew.
 """
 
+import base64
+import binascii
 from collections.abc import Sequence
 
 import msgspec
 
-from router.domain.chat import Family, Part, Reasoning, Text, ToolCall
+from router.domain.chat import Family, Image, Part, Reasoning, Source, Text, ToolCall
 from router.domain.events import (
     Broken,
     CitationAdded,
@@ -21,7 +23,7 @@ from router.domain.events import (
     TextDelta,
     UsageReported,
 )
-from router.providers.bedrock.answer import ToolUse, read_citation
+from router.providers.bedrock.answer import Medium, ToolUse, read_citation
 from router.providers.bedrock.counts import usage_of
 from router.providers.bedrock.eventstream import HeaderValue, parse_message
 from router.providers.bedrock.wording import STATUSES, finish_of
@@ -46,6 +48,7 @@ class _Delta(msgspec.Struct, rename="camel"):
     tool_use: _Input | None = None
     reasoning_content: _Thought | None = None
     citation: msgspec.Raw = msgspec.Raw()
+    image: Medium | None = None
 
 
 class _Block(msgspec.Struct, rename="camel"):
@@ -69,6 +72,7 @@ class _Failure(msgspec.Struct, rename="camel"):
 
 
 _BLOCK = msgspec.json.Decoder(_Block)
+_MEDIUM = msgspec.json.Decoder(Medium)
 _TOOL_USE = msgspec.json.Decoder(ToolUse | None)
 _STOP = msgspec.json.Decoder(_Stop)
 _METADATA = msgspec.json.Decoder(_Metadata)
@@ -89,7 +93,7 @@ class _Open:
 class ConverseDecoder:
     """Reads one stream. `unknown` counts events of types that are not known."""
 
-    __slots__ = ("finished", "unknown", "_open", "_parts", "_hidden", "_has_started")
+    __slots__ = ("finished", "unknown", "_open", "_parts", "_hidden", "_has_started", "_images")
 
     def __init__(self) -> None:
         self.finished = False
@@ -98,6 +102,7 @@ class ConverseDecoder:
         self._parts = 0
         self._hidden: set[int] = set()
         self._has_started = False
+        self._images: dict[int, tuple[str, bytearray]] = {}
 
     def feed(self, frame: bytes) -> Sequence[StreamEvent]:
         """One binary message. Raises ValueError for a frame that is none, or was damaged."""
@@ -144,6 +149,9 @@ class ConverseDecoder:
         start = block.start or {}
         if start.keys() <= _TOLD_BY_PIECES:
             return ()
+        if "image" in start:
+            self._images[block.content_block_index] = _MEDIUM.decode(start["image"]).format or "png", bytearray()
+            return ()
         call = _TOOL_USE.decode(start["toolUse"]) if "toolUse" in start else None
         if call is None or call.type == _SERVER_CALL:
             self._hidden.add(block.content_block_index)
@@ -163,6 +171,9 @@ class ConverseDecoder:
             return self._arguments(at, delta.tool_use.input)
         if delta.reasoning_content is not None:
             return self._thought(at, delta.reasoning_content)
+        if delta.image is not None and at in self._images:
+            self._images[at][1].extend(_content(delta.image))
+            return ()
         if delta.citation:
             begun = self._started(at, Text)
             return [*begun, CitationAdded(self._open[at].index, read_citation(delta.citation))]
@@ -214,17 +225,35 @@ class ConverseDecoder:
 
     def _end(self, at: int) -> list[StreamEvent]:
         self._hidden.discard(at)
+        if at in self._images:
+            return self._picture(*self._images.pop(at))
         open_ = self._open.pop(at, None)
         if open_ is None:
             return []
         whole: list[StreamEvent] = [TextDelta(open_.index, "{}")] if open_.is_silent else []
         return [*whole, PartEnded(open_.index)]
 
+    def _picture(self, form: str, content: bytearray) -> list[StreamEvent]:
+        """An image is told when it is whole."""
+        if not content:
+            return []
+        index, self._parts = self._parts, self._parts + 1
+        data = base64.b64encode(content).decode()
+        return [PartStarted(index, Image(Source(f"image/{form}", data=data))), PartEnded(index)]
+
     def _finish(self, reason: str) -> Sequence[StreamEvent]:
         """The counts follow it; a stream without them is whole all the same."""
         self.finished = True
-        left = [event for at in sorted(self._open) for event in self._end(at)]
+        left = [event for at in sorted({*self._open, *self._images}) for event in self._end(at)]
         return [*left, Finished(finish_of(reason), reason)]
+
+
+def _content(image: Medium) -> bytes:
+    """Each piece is base64 of its own. Raises ValueError."""
+    try:
+        return base64.b64decode((image.source.bytes if image.source is not None else None) or "", validate=True)
+    except binascii.Error:
+        raise ValueError("a piece of an image is no base64") from None
 
 
 def _exception(kind: str, payload: bytes) -> Broken:

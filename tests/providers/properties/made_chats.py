@@ -111,14 +111,18 @@ def _round(draw: st.DrawFn, marks: Marks, tools: tuple[Tool, ...]) -> list[Turn]
     answered += calls or ([] if any(isinstance(part, Text) for part in answered) else [Refusal(marks.new("refusal"))])
     asked.append(Turn(Role.ASSISTANT, tuple(answered)))
     if calls:
-        results = (ToolResult(call.id, _found(draw, marks), call.name, draw(st.sampled_from([None, True]))) for call in calls)
+        results = (
+            ToolResult(call.id, _found(draw, marks), call.name, draw(st.sampled_from([None, True]))) for call in calls
+        )
         asked.append(Turn(Role.USER, tuple(results)))
     return asked
 
 
 def _found(draw: st.DrawFn, marks: Marks) -> tuple[Part, ...]:
     parts: list[Part] = [Text(marks.new("result"))]
-    return (*parts, Image(Source("image/png", data=_PNG + marks.new("picture found")))) if draw(st.booleans()) else tuple(parts)
+    return (
+        (*parts, Image(Source("image/png", data=_PNG + marks.new("picture found")))) if draw(st.booleans()) else tuple(parts)
+    )
 
 
 def _shown(draw: st.DrawFn, marks: Marks) -> Part:
@@ -175,10 +179,14 @@ def _call(draw: st.DrawFn, marks: Marks, family: Family, number: int) -> ToolCal
     word = "" if kind == "empty" else marks.new("arguments")
     arguments = {"empty": {}, "flat": {"q": word}, "deep": {"q": {"r": [1, "é", word]}}}[kind]
     seal = draw(st.sampled_from(["", "seal"]))
-    return ToolCall(f"call_{number}", marks.new("called"), json.dumps(arguments), signature=seal, family=family if seal else None)
+    return ToolCall(
+        f"call_{number}", marks.new("called"), json.dumps(arguments), signature=seal, family=family if seal else None
+    )
 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Usage:
     fresh, cached, kept, said, thought = (draw(st.integers(0, 50)) for _ in range(5))
-    return Usage(fresh + cached + kept, said + thought, cached, kept, thought, cache_write_1h_tokens=draw(st.integers(0, kept)))
+    return Usage(
+        fresh + cached + kept, said + thought, cached, kept, thought, cache_write_1h_tokens=draw(st.integers(0, kept))
+    )

@@ -45,12 +45,18 @@ def said(choice: Choice) -> tuple[object, ...]:
 
 def counted(usage: Usage | None) -> tuple[int, ...]:
     assert usage is not None
-    return usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
 
 
 def mixed(result: ChatResult, seed: int) -> list[StreamEvent]:
     """The events of a stream in which the parts of all choices are under way side by side, each in its own order."""
-    rng, lanes = random.Random(seed), {}  # noqa: S311  the order is all that is drawn
+    rng, lanes = random.Random(seed), {}
     ends: list[StreamEvent] = []
     started: list[StreamEvent] = []
     for event in unfolded(result):
@@ -63,7 +69,9 @@ def mixed(result: ChatResult, seed: int) -> list[StreamEvent]:
     waiting, told = list(lanes.values()), started
     while waiting:
         # A part begins before the next one of its choice does.
-        may = [lane for lane in waiting if not isinstance(lane[0], PartStarted) or lane is _first_new(waiting, lane[0].choice)]
+        may = [
+            lane for lane in waiting if not isinstance(lane[0], PartStarted) or lane is _first_new(waiting, lane[0].choice)
+        ]
         lane = rng.choice(may)
         told.append(lane.pop(0))
         waiting = [one for one in waiting if one]
