@@ -24,6 +24,7 @@ from router.providers.free_text import FreeText, FreeTextDecoder, free_text
 from router.providers.one_call import OneCallDecoder, one_call, with_one_call
 from router.providers.refusals import Cause, Refusal, coded
 from router.providers.sse import FrameSplitter, blocks
+from router.providers.tool_search import SEARCH, without_tool_search
 
 _NAMES_OF_RESPONSES = {"messages": "input", "response_format": "text.format", "reasoning_effort": "reasoning.effort"}
 _INDEX = re.compile(r"\[\d+\]")
@@ -92,6 +93,9 @@ class Translated:
         hints: dict[str, None] = {}
         if query.others:
             query, hints = self._without_hints(query)
+        query, has_searched = without_tool_search(query, self.target.family, target)
+        if has_searched:
+            hints[SEARCH] = None
         if cap is not None and query.cap is None:
             query = msgspec.structs.replace(query, cap=cap)
         while True:

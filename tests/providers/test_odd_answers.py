@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from router.domain.chat import ChatQuery, ChatResult, Choice, Document, Family, Finish, Image, Opaque, Source, Text, ToolCall
-from router.domain.events import Broken, StreamEvent
+from router.domain.events import Broken, Finished, StreamEvent
 from router.domain.folding import folded, unfolded
 from router.domain.requests import Api, parse_request
 from router.domain.usage import Usage
@@ -75,6 +75,25 @@ def test_null_in_a_block_or_a_delta_says_nothing() -> None:
     deltas = [{"type": "text_delta", "text": text, "partial_json": None} for text in ("a", None, "b")]
     told = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
     assert streamed(ANTHROPIC, sse(start, block, *told)) == (Text("ab"),)
+
+
+def test_a_stream_that_ends_without_saying_why_has_ended() -> None:
+    told = events(ANTHROPIC, sse({"type": "message_start", "message": message()}, {"type": "message_stop"}))
+    assert told[-1] == Finished(Finish.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("last", "usage"),
+    [
+        ({"input_tokens": 0, "output_tokens": 4}, Usage(9, 4)),
+        ({"input_tokens": 0, "cache_read_input_tokens": 9, "output_tokens": 4}, Usage(9, 4, 9)),
+        ({"input_tokens": 11, "output_tokens": 4}, Usage(11, 4)),
+    ],
+)
+def test_an_input_that_is_only_filled_in_does_not_undo_the_count(last: Json, usage: Usage) -> None:
+    start = {"type": "message_start", "message": message(usage={"input_tokens": 9, "output_tokens": 1})}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": last}
+    assert folded(events(ANTHROPIC, sse(start, end))).usage == usage
 
 
 # -- Chat Completions -----------------------------------------------------------------------------------------
@@ -204,15 +223,13 @@ def test_images_of_bedrocks_are_whole_however_they_come() -> None:
     answer = {"output": {"message": {"role": "assistant", "content": [{"text": "look"}, whole]}}, "stopReason": "end_turn"}
     assert parts(BEDROCK, answer) == expected
     pieces = [base64.b64encode(content[at : at + 7]).decode() for at in range(0, len(content), 7)]
+    deltas = [{"image": {"source": {"bytes": piece}}} for piece in pieces]
     frames = [
         event("messageStart", {"role": "assistant"}),
         event("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "look"}}),
         event("contentBlockStop", {"contentBlockIndex": 0}),
         event("contentBlockStart", {"contentBlockIndex": 1, "start": {"image": {"format": "png"}}}),
-        *(
-            event("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"image": {"source": {"bytes": p}}}})
-            for p in pieces
-        ),
+        *(event("contentBlockDelta", {"contentBlockIndex": 1, "delta": delta}) for delta in deltas),
         event("contentBlockStop", {"contentBlockIndex": 1}),
         event("messageStop", {"stopReason": "end_turn"}),
     ]

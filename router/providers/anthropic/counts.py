@@ -35,8 +35,12 @@ class MessageCounts(NamedTuple):
     hour: int | None = None
 
     def then(self, later: "MessageCounts") -> "MessageCounts":
-        """Counts are cumulative: what a later object knows replaces what an earlier one said."""
-        return MessageCounts(self.counts.then(later.counts), self.hour if later.hour is None else later.hour)
+        """Counts are cumulative: what a later object knows replaces what an earlier one said. An input of 0 without anything
+        cached is a member that a server only filled in."""
+        counts = self.counts.then(later.counts)
+        if later.counts.input == 0 and not (later.counts.cached or later.counts.cache_write):
+            counts = counts._replace(input=self.counts.input or 0)
+        return MessageCounts(counts, self.hour if later.hour is None else later.hour)
 
     def usage(self) -> Usage | None:
         """With cached reads and cache writes inside the input; None where the input is unknown."""

@@ -20,6 +20,7 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import InvalidRequest
+from router.providers import tool_search
 from router.providers.anthropic.blocks import EMPTY, NULL, Cache, Kind, refuse
 from router.providers.anthropic.content_in import mark_of, read_content
 from router.providers.anthropic.wording import TIERS_ASKED
@@ -29,6 +30,7 @@ HINTS = {
     "context_management": "what Anthropic may leave out of a long conversation; another provider gets all of it",
     "speed": "Anthropic's faster service, at another price",
     "diagnostics": "why Anthropic's cache was missed",
+    **tool_search.DROPPED,
 }
 """Fields that change nothing of an answer: a target that does not know them need not be told, and why."""
 
@@ -66,7 +68,7 @@ class _Tool(msgspec.Struct, forbid_unknown_fields=True):
     cache_control: Cache | None = None
     eager_input_streaming: bool | None = None
     allowed_callers: list[Literal["direct"]] | None = None
-    defer_loading: Literal[False] | None = None
+    defer_loading: bool | None = None
 
 
 class _Body(msgspec.Struct):
@@ -206,6 +208,8 @@ def _tool(raw: msgspec.Raw, path: str, others: dict[str, msgspec.Raw]) -> Tool |
         return _hosted(raw, path, error)
     if found.eager_input_streaming is not None:
         others["tools.eager_input_streaming"] = msgspec.Raw(msgspec.json.encode(found.eager_input_streaming))
+    if found.defer_loading:
+        others[f"{path}.defer_loading"] = msgspec.Raw(b"true")
     return Tool(
         found.name,
         found.description,
@@ -223,7 +227,7 @@ def _hosted(raw: msgspec.Raw, path: str, error: Exception) -> HostedTool:
         refuse(error, path)
     if kind != "custom":
         return HostedTool(Family.ANTHROPIC, kind, raw)
-    unknown = sorted(members.keys() - set(_Tool.__struct_fields__) | members.keys() & {"defer_loading", "allowed_callers"})
+    unknown = sorted(members.keys() - set(_Tool.__struct_fields__) | members.keys() & {"allowed_callers"})
     if not unknown or "name" not in members:
         refuse(error, path)
     return HostedTool(Family.ANTHROPIC, f"custom.{unknown[0]}", raw)

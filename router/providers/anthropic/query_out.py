@@ -1,5 +1,6 @@
 """A request in common words as a Messages request."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ DROPPED: Mapping[str, str] = {
 """What is left out without a refusal, and why. It is told in `x-router-dropped`."""
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_DEFERRED = re.compile(r"tools\[(\d+)\]\.defer_loading")
 _FORCING = frozenset({ToolMode.REQUIRED, ToolMode.NAMED})
 
 
@@ -215,6 +217,8 @@ def _others(query: ChatQuery, body: Json, writer: ContentWriter) -> None:
             writer.drop(field)
         elif query.origin is not Family.ANTHROPIC:
             raise writer.refuse(name, "Anthropic has nothing like it")
+        elif deferred := _DEFERRED.fullmatch(name):
+            body["tools"][int(deferred[1])][field] = raw
         elif name == "output_config":
             body[name] = _MEMBERS.decode(raw) | body.get(name, {})
         else:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from router.domain.chat import Family, Opaque, Part, Reasoning, Refusal, Text, ToolCall
+from router.domain.chat import Family, Finish, Opaque, Part, Reasoning, Refusal, Text, ToolCall
 from router.domain.errors import InvalidRequest
 from router.domain.events import (
     Broken,
@@ -85,13 +85,14 @@ class _Held:
 class MessagesDecoder:
     """Reads one stream. `unknown` counts events of types that are not known."""
 
-    __slots__ = ("finished", "unknown", "_counts", "_open", "_parts", "_silent")
+    __slots__ = ("finished", "unknown", "_counts", "_has_reason", "_open", "_parts", "_silent")
 
     def __init__(self) -> None:
         self.finished = False
         self.unknown = 0
         self._counts = MessageCounts(Counts())
         self._open: dict[int, Part | _Held] = {}
+        self._has_reason = False
         self._parts = 0
         self._silent: set[int] = set()
 
@@ -128,6 +129,7 @@ class MessagesDecoder:
                 return self._fail(event)
             case "message_stop":
                 self.finished = True
+                return () if self._has_reason else (Finished(Finish.UNKNOWN),)
             case kind:
                 self.unknown += kind != "ping"
         return ()
@@ -211,6 +213,7 @@ class MessagesDecoder:
             found += _told(refusal, self._parts)
             self._parts += 1
         if delta.stop_reason is not None:
+            self._has_reason = True
             found.append(Finished(finish_of(delta.stop_reason), delta.stop_reason, delta.stop_sequence))
         return found + self._count(event.usage)
 

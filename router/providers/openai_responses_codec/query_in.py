@@ -16,6 +16,7 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import InvalidRequest
+from router.providers import tool_search
 from router.providers.openai_chat_codec.members import Members, raw, wrong
 from router.providers.openai_responses_codec.items_in import ItemReader
 from router.providers.openai_responses_codec.tools import read_choice, read_tools
@@ -35,8 +36,7 @@ HINTS = {
     "include": "what OpenAI's own tools found, and none is offered",
     "client_metadata": "what a program tells OpenAI of itself",
     "reasoning.context": "which earlier thoughts OpenAI shows its models",
-    "tools.tool_search": "a search for tools among those of the request: they are all offered at once",
-    "tools[].defer_loading": "all tools are offered at once",
+    **tool_search.DROPPED,
     "tools[].tools[].defer_loading": "all tools are offered at once",
     "tools[].output_schema": "what a tool returns; the model reads the result itself",
     "tools[].tools[].output_schema": "what a tool returns; the model reads the result itself",
@@ -68,7 +68,7 @@ def decode_query(body: bytes) -> ChatQuery:
         origin=Family.RESPONSES,
         turns=(*instructions, *turns),
         stream=members.flag("stream") or False,
-        tools=read_tools(members, others),
+        tools=read_tools(members),
         tool_choice=read_choice(members, others),
         is_parallel=members.flag("parallel_tool_calls"),
         cap=_cap(members),

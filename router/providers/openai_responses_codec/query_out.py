@@ -34,7 +34,6 @@ _EFFORT_BY_BUDGET = ((2048, "low"), (8192, "medium"))
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 # Models that do not think refuse to be asked for sealed thoughts.
 _THOUGHTLESS = re.compile(r"(?:^|[/.:_-])(?:chatgpt-4|gpt-(?:3|4|5[\d.]*-chat))")
-_SEARCH = "tools.tool_search"
 
 
 def encode_query(query: ChatQuery, model: str, target: str) -> Encoded:
@@ -54,10 +53,7 @@ def encode_query(query: ChatQuery, model: str, target: str) -> Encoded:
     _put_thinking(body, query, model, dropped)
     _put_rest(body, query, dropped)
     for path, value in query.others.items():
-        if path == _SEARCH:
-            body.setdefault("tools", []).append(value)
-        else:
-            _restore(body, path, value)
+        _restore(body, path, value)
     return Encoded(msgspec.json.encode(body), tuple(dropped))
 
 

@@ -15,7 +15,6 @@ Names = Mapping[str, tuple[str, str]]
 _MODES = {"auto": ToolMode.AUTO, "none": ToolMode.NONE, "required": ToolMode.REQUIRED}
 _OWN = frozenset({"function", "custom"})
 _BETWEEN = "__"
-_SEARCH = "tools.tool_search"
 
 
 def flat_name(namespace: str, name: str) -> str:
@@ -43,14 +42,12 @@ def name_members(name: str, names: Names) -> Json:
 # -- from the wire --------------------------------------------------------------------------------------------
 
 
-def read_tools(members: Members, others: dict[str, msgspec.Raw]) -> tuple[Tool | HostedTool, ...]:
-    """Raises InvalidRequest. A search among tools that are all there anyway is left in `others`."""
+def read_tools(members: Members) -> tuple[Tool | HostedTool, ...]:
+    """Raises InvalidRequest."""
     found: list[Tool | HostedTool] = []
     for item, path in members.items("tools"):
         kind = item.get("type") if isinstance(item, dict) else None
-        if kind == "tool_search" and item.get("execution") in (None, "server"):
-            others[_SEARCH] = raw(item)
-        elif kind == "namespace":
+        if kind == "namespace":
             found += _read_group(members.inner(item, path))
         elif isinstance(kind, str) and kind not in _OWN:
             found.append(HostedTool(Family.RESPONSES, kind, raw(item)))

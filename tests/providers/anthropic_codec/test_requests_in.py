@@ -162,7 +162,7 @@ def test_tools_are_the_callers_own_or_anthropics() -> None:
         {"name": "f", "input_schema": {"type": "object"}, "strict": True, "cache_control": {"type": "ephemeral"}},
         {"type": "web_search_20250305", "name": "web_search"},
         {"name": "g", "input_schema": {}, "input_examples": [{}]},
-        {"name": "h", "input_schema": {}, "defer_loading": True},
+        {"name": "h", "input_schema": {}, "allowed_callers": ["code_execution_20250825"]},
         {
             "name": "i",
             "input_schema": {},
@@ -172,12 +172,12 @@ def test_tools_are_the_callers_own_or_anthropics() -> None:
         },
     ]
     query = read(tools=tools)
-    own, search, examples, deferred, eager = query.tools
+    own, search, examples, called, eager = query.tools
     assert own == Tool("f", None, msgspec.Raw(b'{"type": "object"}'), is_strict=True, cache=CacheMark())
-    assert [t.kind for t in (search, examples, deferred) if isinstance(t, HostedTool)] == [
+    assert [t.kind for t in (search, examples, called) if isinstance(t, HostedTool)] == [
         "web_search_20250305",
         "custom.input_examples",
-        "custom.defer_loading",
+        "custom.allowed_callers",
     ]
     assert isinstance(eager, Tool)
     assert list(query.others) == ["tools.eager_input_streaming"]
