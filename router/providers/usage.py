@@ -97,16 +97,17 @@ class Counts(NamedTuple):
             count_out += missing
         elif missing and missing == self.audio_input:
             count_in += missing
+        # In the order of its fields: their names would cost more than all the rest.
         return Usage(
-            input_tokens=count_in,
-            output_tokens=count_out or 0,
-            cached_input_tokens=self.cached or 0,
-            cache_write_tokens=self.cache_write or 0,
-            reasoning_tokens=self.reasoning or 0,
-            audio_input_tokens=self.audio_input or 0,
-            audio_output_tokens=self.audio_output or 0,
-            estimated=count_out is None,
-            suspect=self.suspect,
+            count_in,
+            count_out or 0,
+            self.cached or 0,
+            self.cache_write or 0,
+            self.reasoning or 0,
+            self.audio_input or 0,
+            self.audio_output or 0,
+            count_out is None,
+            self.suspect,
         )
 
 

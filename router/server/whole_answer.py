@@ -17,9 +17,10 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" fo
 
 def field_lines(headers: Mapping[str, str]) -> str | None:
     """The headers as lines, the last without its end; None where one holds a line end of its own."""
-    lines = "\r\n".join(map(": ".join, headers.items()))
-    ends = len(headers) - 1
-    return lines if lines.count("\n") == ends == lines.count("\r") and "\0" not in lines else None
+    values = "".join(headers.values())
+    if "\n" in values or "\r" in values or "\0" in values:
+        return None
+    return "\r\n".join(map(": ".join, headers.items()))
 
 
 def head_of(status: int, lines: str, framing: str, *, is_kept: bool) -> bytes:
