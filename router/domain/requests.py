@@ -178,6 +178,12 @@ class ModelRequest(msgspec.Struct, frozen=True):
         options = self.fields.stream_options
         return bool(options) and b'"include_usage"' in bytes(options) and _includes_usage(options)
 
+    def span_of(self, name: str) -> Span | None:
+        """Where the value of the top-level `name`, one of ACTED_ON, stands in the body; None when it is absent."""
+        if self.is_plain and f'"{name}"'.encode() not in (self.outline or self.body):
+            return None
+        return member_span(self.body, name, is_plain=False)
+
     def model_span(self) -> Span | None:
         """Where the value of the top-level `model` stands in the body, quotes included; None when it is absent."""
         return member_span(self.body, "model", is_plain=self.fields.model is not None, is_unique=self.is_plain)

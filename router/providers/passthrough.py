@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import msgspec
 
-from router.domain.json_scan import Member, Span, member_span, top_level_members
+from router.domain.json_scan import Member, Span, top_level_members
 from router.domain.requests import ModelRequest
 from router.providers.dialect import Cap
 
@@ -33,14 +33,14 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
         else:
             new.append(b'"model":' + _quoted(upstream_model))
     if inject_usage:
-        options = member_span(request.body, "stream_options", is_plain=False) if request.fields.stream_options else None
+        options = request.span_of("stream_options") if request.fields.stream_options else None
         if options is not None:
             found += _options_edits(request.body, options)
         else:
             new.append(b'"stream_options":' + _INCLUDE_USAGE)
     if cap is not None:
         name, value = cap
-        span = member_span(request.body, name, is_plain=False)
+        span = request.span_of(name)
         if span is not None:
             found.append((span, b"%d" % value))
         else:
