@@ -16,6 +16,7 @@ from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
 from router.providers.dialect import Cap
 from router.providers.estimate import Production
+from router.providers.named_events import ERROR_NAME
 from router.providers.passthrough import passed_body
 from router.providers.sse import blocks, frames
 from router.providers.usage import Counts, counts_of, with_output
@@ -23,7 +24,6 @@ from router.providers.usage import Counts, counts_of, with_output
 _FINISH = (b'"finish_reason":', re.compile(rb'"finish_reason":\s*+(?!null)'))
 _USAGE = (b'"usage":', re.compile(rb'"usage":\s*+(?!null)'))
 """A member's name, and it with any value but null."""
-_ERROR_NAME = re.compile(rb"(?:\A|[\r\n])event: ?error[\r\n]")
 _DONE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\](?:[\r\n]|\Z)")
 
 
@@ -95,7 +95,7 @@ class ChatMeter:
     def feed(self, frames: bytes) -> bytes:
         self._produced.add(frames)
         marked = min(_position(_FINISH, frames), _position(_USAGE, frames))
-        may_fail = b"error" in frames and (b'"error"' in frames or _ERROR_NAME.search(frames) is not None)
+        may_fail = b"error" in frames and (b'"error"' in frames or ERROR_NAME.search(frames) is not None)
         if marked < len(frames) or may_fail:
             return self._inspect(frames, 0 if may_fail else marked)
         if b"[DONE]" in frames and _DONE.search(frames):

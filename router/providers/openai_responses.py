@@ -12,16 +12,12 @@ from router.domain.usage import Usage
 from router.providers.answers import counts_in, estimated_output_tokens
 from router.providers.carried import unpacked
 from router.providers.dialect import Cap
-from router.providers.estimate import Production
+from router.providers.named_events import EventMeter
 from router.providers.passthrough import Edit, inserted, passed_body, removed, shifted, spliced
-from router.providers.sse import frames
 from router.providers.usage import counts_of, with_output
 
-# Quotes are escaped inside JSON strings, so these bytes are a whole value; which member's, decoding tells.
 _TERMINAL = re.compile(rb'"response\.(?:completed|incomplete|failed)"')
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_ERROR_TYPE = re.compile(rb'"type":\s*+"error"')
-_ERROR_NAME = re.compile(rb"(?:\A|[\r\n])event: ?error[\r\n]")
 _DELTA = b'.delta"'
 _FORMATS = frozenset({"text", "json_object", "json_schema"})
 _SEALED = b'"reasoning.encrypted_content"'
@@ -91,58 +87,25 @@ class ResponsesDialect:
 RESPONSES = ResponsesDialect()
 
 
-class ResponsesMeter:
-    """Watches one stream. `finished`: `response.completed`, `.incomplete` or `.failed`; usage stands in that event."""
+class ResponsesMeter(EventMeter[_Event]):
+    """`finished`: `response.completed`, `.incomplete` or `.failed`; usage stands in that event."""
 
-    __slots__ = ("usage", "finished", "failed", "_produced")
+    __slots__ = ("usage",)
 
     def __init__(self) -> None:
+        super().__init__(_EVENT, _TERMINAL, _DELTA, _text_of)
         self.usage: Usage | None = None
-        self.finished = False
-        self.failed = False
-        self._produced = Production(_text_of)
 
-    @property
-    def frames(self) -> int:
-        return self._produced.frames
-
-    def feed(self, frames: bytes) -> bytes:
-        # Only deltas count: an event that ends an item repeats the text that the deltas brought.
-        self._produced.add_marked(frames, _DELTA)
-        may_fail = b"error" in frames and (_ERROR_TYPE.search(frames) or _ERROR_NAME.search(frames))
-        if may_fail or _TERMINAL.search(frames) is not None:
-            self._inspect(frames)
-        return frames
-
-    def close(self) -> bytes:
-        return b""
-
-    def estimated_output_tokens(self) -> int:
-        return self._produced.tokens()
-
-    def _inspect(self, block: bytes) -> None:
-        for name, found in frames(block):
-            if not (name == b"error" or _TERMINAL.search(found) or _ERROR_TYPE.search(found)):
-                continue
-            event = _decoded(found)
-            if name == b"error" or (event is not None and event.type == "error"):
-                self.failed = True
-            if event is not None and event.type in _ENDS:
-                self.finished = True
-                self._note_usage(event)
+    def _note(self, event: _Event) -> None:
+        if event.type in _ENDS:
+            self.finished = True
+            self._note_usage(event)
 
     def _note_usage(self, event: _Event) -> None:
         counts = counts_of(event.response.usage) if event.response is not None else None
         usage = counts.usage() if counts is not None else None
         if usage is not None:
             self.usage = with_output(usage, self._produced.tokens)
-
-
-def _decoded(data: bytes) -> _Event | None:
-    try:
-        return _EVENT.decode(data)
-    except (msgspec.MsgspecError, RecursionError):
-        return None
 
 
 def _text_of(data: bytes) -> int:

@@ -1,14 +1,14 @@
-"""What becomes of a request on its way to a target that cannot say all of it, and the calls in it: for the codecs of
-dialects that are spoken to providers alone."""
+"""What becomes of a request on its way to a target that cannot say all of it, and the calls in it."""
 
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NoReturn, TypeVar
 
 from router.domain.chat import (
     ChatQuery,
     HostedTool,
     Image,
     Part,
+    Sampling,
     Text,
     Tool,
     ToolCall,
@@ -19,6 +19,8 @@ from router.domain.chat import (
 )
 from router.domain.errors import UnsupportedFeature
 from router.providers.call_ids import made_call_id
+
+M = TypeVar("M")
 
 SHOWN_BEHIND = "The content of the tool result {call_id}:"
 """Stands before the media of a result, where a result of the dialect holds texts alone."""
@@ -45,11 +47,35 @@ class Saying:
 
     def note_marks(self, parts: Iterable[Part]) -> None:
         """Of parts that are said: what marks on them are not."""
-        for part in parts:
-            if getattr(part, "cache", None) is not None:
-                self.drop("cache_control")
-            if isinstance(part, Text) and part.citations:
-                self.drop("citations of earlier turns")
+        for name in lost_marks(parts):
+            self.drop(name)
+
+    def drop_rest(self, query: ChatQuery, author: str) -> None:
+        """Drop what chats without names, storage and tiers are not told. Raises UnsupportedFeature where the answer is to
+        be more than a text."""
+        if query.audio is not None or any(kind != "text" for kind in query.modalities):
+            self.refuse("modalities", f"{author}'s answers are texts")
+        hints = {
+            "verbosity": query.verbosity,
+            "user": query.user,
+            "metadata": query.metadata,
+            "store": query.store,
+            "prompt_cache_key": query.cache_key,
+            "cache_control": query.cache,
+            "service_tier": query.service_tier,
+        }
+        for name, value in hints.items():
+            if value:
+                self.drop(name)
+
+
+def lost_marks(parts: Iterable[Part]) -> Iterator[str]:
+    """The names on drop lists of what stands on parts beside their content."""
+    for part in parts:
+        if getattr(part, "cache", None) is not None:
+            yield "cache_control"
+        if isinstance(part, Text) and part.citations:
+            yield "citations of earlier turns"
 
 
 def offered(query: ChatQuery, saying: Saying) -> tuple[tuple[Tool, ...], ToolMode]:
@@ -105,6 +131,32 @@ class CallBook:
                 del self._open[at]
                 return call_id, name
         return result.call_id, result.name or self._names.get(result.call_id, "")
+
+
+def asked_beyond(given: Sampling) -> Iterator[str]:
+    """The names of what is asked of sampling that Claude has nothing like."""
+    asked = (
+        ("frequency_penalty", given.frequency_penalty),
+        ("presence_penalty", given.presence_penalty),
+        ("logprobs", given.logprobs),
+        ("top_logprobs", given.top_logprobs),
+        ("logit_bias", given.logit_bias),
+        ("n", given.choices if given.choices != 1 else None),
+    )
+    return (name for name, value in asked if value)
+
+
+def results_first(
+    parts: Sequence[Part], result: Callable[[ToolResult, list[Part]], M], user: Callable[[list[Part]], M]
+) -> list[M]:
+    """A user's turn as messages: results answer the calls of the turn before, so they come first. What `result` puts behind
+    them is said as the user's own."""
+    behind: list[Part] = []
+    messages = [result(part, behind) for part in parts if isinstance(part, ToolResult)]
+    said = [part for part in parts if not isinstance(part, ToolResult)]
+    if said or behind or not messages:
+        messages.append(user([*behind, *said]))
+    return messages
 
 
 def said_in_results(parts: Sequence[Part], call_id: str, behind: list[Part]) -> list[Part]:

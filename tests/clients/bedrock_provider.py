@@ -1,17 +1,16 @@
 """A provider that has Bedrock's shape: signed requests in, Converse's JSON or its binary event stream out."""
 
-import asyncio
 import base64
 import importlib.util
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, Self
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from tests.clients.threaded_provider import Received, ThreadedProvider
 from tests.clients.tool_inputs import input_of
 from tests.providers.bedrock.event_writer import event, exception
 
@@ -28,41 +27,9 @@ REGION, KEY_ID, SECRET, TOKEN = "eu-central-1", "ASIAOFTHETESTS", "a-secret-of-t
 Json = dict[str, Any]
 
 
-class Received(NamedTuple):
-    """`path` as it came on the wire; header names in lower case."""
-
-    path: str
-    headers: dict[str, str]
-    body: Json
-
-
-class BedrockProvider:
-    """Serves from a thread of its own. The model `breaks` ends its streams with an exception, `cut` without an end, `busy`
+class BedrockProvider(ThreadedProvider):
+    """The model `breaks` ends its streams with an exception, `cut` without an end, `busy`
     is throttled; a request that is not signed as it must be is refused, as far as botocore is there to say so."""
-
-    def __init__(self) -> None:
-        self.received: list[Received] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._serve))
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.origin = f"http://{host}:{port}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         raw = await request.read()

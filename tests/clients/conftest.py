@@ -1,10 +1,13 @@
 """The real daemon with the built-in simulated provider, for clients that nobody here wrote."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import anthropic
+import openai
 import pytest
 
-from tests.daemon import Daemon, Workplace, settings
+from tests.daemon import KEY, Daemon, Workplace, settings
 
 MODELS = {"gpt-5-mini": "demo", "text-embedding-3-small": {"type": "embeddings", "targets": ["demo"]}}
 MODERATION = {"omni-moderation-latest": {"type": "moderation", "targets": ["demo"]}}
@@ -30,3 +33,15 @@ def routerd() -> Iterator[Daemon]:
     with Daemon(folder, config) as running:
         yield running
     folder.remove()
+
+
+@pytest.fixture
+def chat(routerd: Daemon) -> Iterator[Any]:
+    with openai.OpenAI(base_url=f"{routerd.url}/v1", api_key=KEY, max_retries=0) as made:
+        yield made
+
+
+@pytest.fixture
+def claude(routerd: Daemon) -> Iterator[Any]:
+    with anthropic.Anthropic(base_url=routerd.url, api_key=KEY, max_retries=0) as made:
+        yield made

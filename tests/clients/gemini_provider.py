@@ -1,14 +1,13 @@
 """A provider that has the shape of the Gemini API and of Vertex: keyed requests in, JSON or server-sent events out."""
 
-import asyncio
 import base64
 import json
-import threading
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from aiohttp import web
 
+from tests.clients.threaded_provider import Received, ThreadedProvider
 from tests.clients.tool_inputs import input_of
 
 USAGE = {
@@ -28,41 +27,9 @@ CLAUDE_PLACE = VERTEX_PLACE.replace("publishers/google", "publishers/anthropic")
 Json = dict[str, Any]
 
 
-class Received(NamedTuple):
-    """`path` with its query; header names in lower case."""
-
-    path: str
-    headers: dict[str, str]
-    body: Json
-
-
-class GeminiProvider:
-    """Serves from a thread of its own. The model `busy` is over its quota, `blocked` refuses its prompts, `cut` ends its
+class GeminiProvider(ThreadedProvider):
+    """The model `busy` is over its quota, `blocked` refuses its prompts, `cut` ends its
     streams without an end; a request without the key, or with a role or an order that Gemini refuses, is refused."""
-
-    def __init__(self) -> None:
-        self.received: list[Received] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _start(self) -> None:
-        self._runner = web.ServerRunner(web.Server(self._serve))
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.origin = f"http://{host}:{port}"
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}

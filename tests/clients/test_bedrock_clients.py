@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.clients.bedrock_provider import KEY_ID, REGION, SECRET, SIGNATURE, TOKEN, BedrockProvider
-from tests.daemon import KEY, Daemon, Workplace, settings
+from tests.daemon import Daemon, Workplace, settings
 
 pytestmark = pytest.mark.process
 
@@ -53,18 +53,6 @@ def routerd(provider: BedrockProvider) -> Iterator[Daemon]:
     with Daemon(folder, settings({"aws": aws, "forger": forger}, catalog)) as running:
         yield running
     folder.remove()
-
-
-@pytest.fixture
-def chat(routerd: Daemon) -> Iterator[Any]:
-    with openai.OpenAI(base_url=f"{routerd.url}/v1", api_key=KEY, max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-def claude(routerd: Daemon) -> Iterator[Any]:
-    with anthropic.Anthropic(base_url=routerd.url, api_key=KEY, max_retries=0) as made:
-        yield made
 
 
 def test_a_chat_answer_with_usage_that_counts_the_cache_once(chat: Any, provider: BedrockProvider) -> None:

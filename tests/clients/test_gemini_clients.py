@@ -26,7 +26,7 @@ from tests.clients.gemini_provider import (
 from tests.clients.gemini_provider import (
     KEY as GOOGLE_KEY,
 )
-from tests.daemon import KEY, Daemon, Workplace, settings
+from tests.daemon import Daemon, Workplace, settings
 
 pytestmark = pytest.mark.process
 
@@ -69,18 +69,6 @@ def routerd(provider: GeminiProvider) -> Iterator[Daemon]:
     with Daemon(folder, settings(providers, catalog)) as running:
         yield running
     folder.remove()
-
-
-@pytest.fixture
-def chat(routerd: Daemon) -> Iterator[Any]:
-    with openai.OpenAI(base_url=f"{routerd.url}/v1", api_key=KEY, max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-def claude(routerd: Daemon) -> Iterator[Any]:
-    with anthropic.Anthropic(base_url=routerd.url, api_key=KEY, max_retries=0) as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,24 +14,12 @@ from router.domain.usage import NanoUSD
 from router.storage.budgets import BudgetRows
 from router.storage.database import Database, Transaction, unavailable
 from router.storage.instances import LIVE_FOR_US, Instances
+from tests.contracts.processes import StillClock
 from tests.stores import NOW
 
 DAY_US = 86_400_000_000
 MONTH = period_at("calendar_month", "UTC", NOW)
 TENANT = Budget(BudgetScope.TENANT, "t1", NanoUSD(1_000))
-
-
-@dataclass
-class StillClock:
-    """Implements domain.ports.Clock; stands where it is put."""
-
-    now: int = NOW
-
-    def now_us(self) -> int:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now / 1e6
 
 
 class LosesAnswers:

@@ -22,7 +22,8 @@ from router.storage.budgets import BudgetRows
 from router.storage.database import Database
 from router.storage.migrate import migrate
 from router.storage.usage import UsageTables
-from tests.contracts.test_budgets import LosesAnswers, StillClock
+from tests.contracts.processes import StillClock
+from tests.contracts.test_budgets import LosesAnswers
 from tests.stores import ATTEMPT, NOW, CountingIds, entry, open_database
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]

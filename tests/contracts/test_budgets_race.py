@@ -14,7 +14,7 @@ from router.storage.database import Database
 from router.storage.migrate import migrate
 from router.storage.postgres import PostgresDatabase
 from router.storage.usage import UsageTables
-from tests.contracts.test_budgets import StillClock
+from tests.contracts.processes import StillClock
 from tests.contracts.test_budgets_posting import charged
 from tests.stores import NOW
 

@@ -1,7 +1,6 @@
 """What the table of idempotency keys must do on both engines: one claim a name, kept answers sealed, the dead make room."""
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
@@ -9,44 +8,18 @@ from router.domain.errors import StorageUnavailable
 from router.domain.idempotency import KEPT_FOR_US, Claim, Earlier, KeptAnswer
 from router.storage.database import Database
 from router.storage.idempotency import SWEEP_ROWS, IdempotencyRows
-from router.storage.instances import LIVE_FOR_US, Instances
-from router.storage.sealing import AesGcm
-from tests.stores import NOW
+from router.storage.instances import LIVE_FOR_US
+from tests.contracts.processes import SigningProcess, StillClock
 
 ANSWER = KeptAnswer(200, {"Content-Type": "application/json"}, b'{"text": "a secret answer"}')
 
 
-@dataclass
-class StillClock:
-    """Implements domain.ports.Clock; stands where it is put."""
-
-    now: int = NOW
-
-    def now_us(self) -> int:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now / 1e6
-
-
-class Process:
+class Process(SigningProcess):
     """One process with its view of the table; `clock` is shared by all of a test."""
 
     def __init__(self, db: Database, instance: str, clock: StillClock, key: bytes = b"k" * 32) -> None:
-        self.instance = instance
-        self._instances = Instances(db, clock)
-        self._cipher = AesGcm(key)
-        self.rows = IdempotencyRows(db, instance, clock, self._get)
-
-    async def _get(self) -> AesGcm:
-        return self._cipher
-
-    async def lives(self) -> "Process":
-        await self._instances.sign(self.instance, "host", 1)
-        return self
-
-    async def leaves(self) -> None:
-        await self._instances.leave(self.instance)
+        super().__init__(db, instance, clock, key)
+        self.rows = IdempotencyRows(db, instance, clock, self.cipher)
 
 
 def claim(number: int = 1, name: str = "n", fingerprint: str = "f") -> Claim:

@@ -1,6 +1,5 @@
 """What the tables of kept responses must do on both engines: to its tenant alone, sealed, turn by turn, ended once."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,42 +7,20 @@ from msgspec import structs
 
 from router.domain.responses import KeptResponse, ResponseStatus
 from router.storage.database import Database
-from router.storage.instances import LIVE_FOR_US, Instances
+from router.storage.instances import LIVE_FOR_US
 from router.storage.responses import ResponseRows
-from router.storage.sealing import AesGcm
+from tests.contracts.processes import SigningProcess, StillClock
 from tests.stores import NOW
 
 DAY_US = 86_400_000_000
 
 
-@dataclass
-class StillClock:
-    """Implements domain.ports.Clock; stands where it is put."""
-
-    now: int = NOW
-
-    def now_us(self) -> int:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now / 1e6
-
-
-class Process:
+class Process(SigningProcess):
     """One process with its view of the tables; `clock` is shared by all of a test."""
 
     def __init__(self, db: Database, instance: str, clock: StillClock, key: bytes = b"k" * 32) -> None:
-        self.instance = instance
-        self._instances = Instances(db, clock)
-        self._cipher = AesGcm(key)
-        self.rows = ResponseRows(db, instance, clock, self._get)
-
-    async def _get(self) -> AesGcm:
-        return self._cipher
-
-    async def lives(self) -> "Process":
-        await self._instances.sign(self.instance, "host", 1)
-        return self
+        super().__init__(db, instance, clock, key)
+        self.rows = ResponseRows(db, instance, clock, self.cipher)
 
 
 def turn(name: str, previous: str | None = None, **changes: Any) -> KeptResponse:

@@ -103,6 +103,15 @@ def test_an_outline_leaves_out_what_is_only_long() -> None:
     assert len(outline(body)) < 1024
 
 
+def test_many_quotes_are_not_outlined_and_an_image_before_them_is() -> None:
+    dense = b'{"model":"m","messages":[' + b'{"role":"user"},' * OUTLINED_FROM + b"]}"
+    assert outline(dense) == dense
+    image = b'{"url":"data:image/png;base64,' + b"A" * 2 * OUTLINED_FROM + b'"}'
+    body = b'{"image":' + image + b',"rest":' + dense + b"}"
+    short = outline(body)
+    assert len(body) - len(short) > OUTLINED_FROM and short.endswith(dense + b"}")
+
+
 def test_blanks_hide_nothing_from_an_outline() -> None:
     body = b'{"url"' + b" " * 100_000 + b":" + b" " * 100_000 + b'"https://x"}'
     assert re.search(rb'"url"\s*:\s*"https:', outline(body))

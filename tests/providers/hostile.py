@@ -59,6 +59,20 @@ async def upstream(script: Script, *, tls: ssl.SSLContext | None = None) -> Asyn
         server.close()
 
 
+def says_once(answer: bytes) -> Script:
+    """Answer one request of all; whoever asks again meets a connection that dies."""
+    answered = False
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        if answered:
+            raise ConnectionError
+        answered = True
+        writer.write(answer)
+
+    return script
+
+
 def says(*pieces: bytes, then_closes: bool = False) -> Script:
     """Write the pieces, each by itself; close, or wait for the next request."""
 

@@ -8,7 +8,7 @@ import pytest
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
-from tests.providers.hostile import Script, resets, says, upstream
+from tests.providers.hostile import Script, resets, says, says_once, upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
@@ -289,16 +289,7 @@ async def test_cancelling_a_reader_and_closing_drops_the_connection(transport: T
 
 async def test_a_post_on_a_connection_that_died_is_sent_once_more_at_most(transport: Transport) -> None:
     """Where the reused connection died before any byte of an answer."""
-    answered = False
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal answered
-        if answered:
-            raise ConnectionError
-        answered = True
-        writer.write(WHOLE)
-
-    async with upstream(script) as peer:
+    async with upstream(says_once(WHOLE)) as peer:
         await everything(transport, post(peer.url))
         with pytest.raises(TransportFailure) as caught:
             await everything(transport, post(peer.url))

@@ -9,7 +9,7 @@ import pytest
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamCall
-from tests.providers.hostile import says, upstream
+from tests.providers.hostile import says, says_once, upstream
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 REFUSAL = b"HTTP/1.1 413 Too large\r\nContent-Length: 4\r\n\r\nlong"
@@ -220,16 +220,7 @@ async def test_a_body_that_belies_its_length_is_refused_and_no_byte_too_many_is_
 
 async def test_a_body_is_never_sent_again(transport: Transport) -> None:
     """Not even where a reused connection turns out to be dead."""
-    answered = False
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal answered
-        if answered:
-            raise ConnectionError
-        answered = True
-        writer.write(WHOLE)
-
-    async with upstream(script) as peer:
+    async with upstream(says_once(WHOLE)) as peer:
         assert await ask(transport, post(peer.url, Pieces(b"one"))) == (200, b"abc")
         body = Pieces(b"two")
         assert await failure(transport, post(peer.url, body)) is FailureKind.RESET

@@ -17,7 +17,7 @@ from router.storage.instances import LIVE_FOR_US, Instances
 from router.storage.migrate import migrate
 from router.storage.sqlite import SqliteDatabase
 from router.storage.usage import UsageTables
-from tests.contracts.test_budgets import StillClock
+from tests.contracts.processes import StillClock
 from tests.stores import ATTEMPT, NOW, entry
 
 MONTH = period_at("calendar_month", "UTC", NOW)

@@ -23,7 +23,7 @@ from router.providers.anthropic.content_out import ContentWriter, Json, cache_co
 from router.providers.anthropic.thinking import thinking_members
 from router.providers.anthropic.wording import TIERS_ASKED, told
 from router.providers.codec import Encoded
-from router.providers.saying import called_tools
+from router.providers.saying import asked_beyond, called_tools
 
 DEFAULT_CAP = 4096
 """`max_tokens` is required: what is sent where neither the caller nor the alias gives one. Every model takes it."""
@@ -160,17 +160,8 @@ def _sampling(query: ChatQuery, writer: ContentWriter) -> Json:
     given = query.sampling
     if given.temperature is not None and given.temperature > 1 and query.origin is not Family.ANTHROPIC:
         raise writer.refuse("temperature", f"Anthropic takes 0 to 1, found {given.temperature:g}")
-    asked = (
-        ("frequency_penalty", given.frequency_penalty),
-        ("presence_penalty", given.presence_penalty),
-        ("logprobs", given.logprobs),
-        ("top_logprobs", given.top_logprobs),
-        ("logit_bias", given.logit_bias),
-        ("n", given.choices if given.choices != 1 else None),
-    )
-    for name, value in asked:
-        if value:
-            raise writer.refuse(name, "Anthropic has nothing like it")
+    for name in asked_beyond(given):
+        raise writer.refuse(name, "Anthropic has nothing like it")
     if given.seed is not None:
         writer.drop("seed")
     said = {"temperature": given.temperature, "top_p": given.top_p, "top_k": given.top_k}

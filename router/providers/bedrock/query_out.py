@@ -22,7 +22,7 @@ from router.providers.bedrock.thinking import thinking_fields
 from router.providers.bedrock.tools_out import Draft, put_tools
 from router.providers.bedrock.wording import TIERS_ASKED
 from router.providers.codec import Encoded
-from router.providers.saying import Saying
+from router.providers.saying import Saying, asked_beyond
 
 DROPPED: Mapping[str, str] = {
     "reasoning of earlier turns": "only signed or sealed thoughts of Bedrock's models, and Claude's from anywhere, go back",
@@ -154,17 +154,8 @@ def _inference(query: ChatQuery, saying: Saying) -> Json:
     given = query.sampling
     if given.temperature is not None and given.temperature > 1:
         saying.refuse("temperature", f"Bedrock takes 0 to 1, found {given.temperature:g}")
-    asked = (
-        ("frequency_penalty", given.frequency_penalty),
-        ("presence_penalty", given.presence_penalty),
-        ("logprobs", given.logprobs),
-        ("top_logprobs", given.top_logprobs),
-        ("logit_bias", given.logit_bias),
-        ("n", given.choices if given.choices != 1 else None),
-    )
-    for name, value in asked:
-        if value:
-            saying.refuse(name, "Converse has nothing like it")
+    for name in asked_beyond(given):
+        saying.refuse(name, "Converse has nothing like it")
     if given.seed is not None:
         saying.drop("seed")
     said = {"maxTokens": query.cap, "temperature": given.temperature, "topP": given.top_p}

@@ -23,7 +23,7 @@ from router.domain.chat import (
 )
 from router.providers.cohere.wording import PLAN, THINKING
 from router.providers.openai_chat_codec.media import url_of
-from router.providers.saying import CallBook, Saying, said_in_results
+from router.providers.saying import CallBook, Saying, results_first, said_in_results
 
 Json = dict[str, Any]
 _DETAILS = frozenset({"auto", "low", "high"})
@@ -54,13 +54,10 @@ class MessageWriter:
     # -- the user ---------------------------------------------------------------------------------------------
 
     def _user(self, turn: Turn) -> list[Json]:
-        """Results answer the calls of the turn before, so they come first; images in them follow as the user's own."""
-        behind: list[Part] = []
-        messages = [self._result(part, behind) for part in turn.parts if isinstance(part, ToolResult)]
-        said = [part for part in turn.parts if not isinstance(part, ToolResult)]
-        if said or behind or not messages:
-            messages.append({"role": "user", "content": self._content([*behind, *said], has_media=True)})
-        return messages
+        def spoken(parts: list[Part]) -> Json:
+            return {"role": "user", "content": self._content(parts, has_media=True)}
+
+        return results_first(turn.parts, self._result, spoken)
 
     def _result(self, result: ToolResult, behind: list[Part]) -> Json:
         call_id, _ = self._calls.answered(result)

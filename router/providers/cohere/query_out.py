@@ -145,19 +145,6 @@ def _put_sampling(body: dict[str, Any], query: ChatQuery, saying: Saying) -> Non
 
 
 def _drop_rest(query: ChatQuery, saying: Saying) -> None:
-    if query.audio is not None or any(kind != "text" for kind in query.modalities):
-        saying.refuse("modalities", "Cohere's answers are texts")
     if query.service_tier and query.service_tier not in _TIERS:
         saying.refuse("service_tier", f"Cohere has no tier {query.service_tier[:40]!r}")
-    hints = {
-        "verbosity": query.verbosity,
-        "user": query.user,
-        "metadata": query.metadata,
-        "store": query.store,
-        "prompt_cache_key": query.cache_key,
-        "cache_control": query.cache,
-        "service_tier": query.service_tier,
-    }
-    for name, value in hints.items():
-        if value:
-            saying.drop(name)
+    saying.drop_rest(query, "Cohere")

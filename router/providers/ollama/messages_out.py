@@ -21,7 +21,7 @@ from router.domain.chat import (
     ToolResult,
     Turn,
 )
-from router.providers.saying import CallBook, Saying, said_in_results
+from router.providers.saying import CallBook, Saying, results_first, said_in_results
 
 Json = dict[str, Any]
 _UNSEALED = frozenset({None, Family.CHAT, Family.OLLAMA})
@@ -52,13 +52,7 @@ class MessageWriter:
     # -- the user ---------------------------------------------------------------------------------------------
 
     def _user(self, turn: Turn) -> list[Json]:
-        """Results come first, in the order of the calls; images in them follow as the user's own."""
-        behind: list[Part] = []
-        messages = [self._result(part, behind) for part in turn.parts if isinstance(part, ToolResult)]
-        said = [part for part in turn.parts if not isinstance(part, ToolResult)]
-        if said or behind or not messages:
-            messages.append(self._said("user", [*behind, *said]))
-        return messages
+        return results_first(turn.parts, self._result, lambda parts: self._said("user", parts))
 
     def _result(self, result: ToolResult, behind: list[Part]) -> Json:
         """Ollama knows the call by the tool's name and its place among the results."""

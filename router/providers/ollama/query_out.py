@@ -55,7 +55,7 @@ def encode_query(query: ChatQuery, model: str, target: str) -> Encoded:
         body["logprobs"] = True
         if query.sampling.top_logprobs:
             body["top_logprobs"] = query.sampling.top_logprobs
-    _drop_rest(query, saying)
+    saying.drop_rest(query, "Ollama")
     # A request that does not say is answered with a stream.
     body["stream"] = query.stream
     for name, value in query.others.items():
@@ -138,20 +138,3 @@ def _given_options(value: msgspec.Raw, saying: Saying) -> dict[str, Any]:
         return dict(_MEMBERS.decode(value))
     except msgspec.MsgspecError:
         return saying.refuse("options", "expected an object")
-
-
-def _drop_rest(query: ChatQuery, saying: Saying) -> None:
-    if query.audio is not None or any(kind != "text" for kind in query.modalities):
-        saying.refuse("modalities", "Ollama's answers are texts")
-    hints = {
-        "verbosity": query.verbosity,
-        "user": query.user,
-        "metadata": query.metadata,
-        "store": query.store,
-        "prompt_cache_key": query.cache_key,
-        "cache_control": query.cache,
-        "service_tier": query.service_tier,
-    }
-    for name, value in hints.items():
-        if value:
-            saying.drop(name)

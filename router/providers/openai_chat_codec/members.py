@@ -1,7 +1,7 @@
 """Reading a request's JSON member by member: a wrong type is refused by name, what nobody asked for is left over."""
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import msgspec
 
@@ -35,6 +35,15 @@ class Members:
         self.path = path
         self._left: dict[str, Any] = dict(value)
         self._inner: list[Members] = []
+
+    @classmethod
+    def of_body(cls, body: bytes) -> Self:
+        """Raises InvalidRequest where it is no JSON object."""
+        try:
+            told = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+        return cls(told)
 
     def at(self, name: str) -> str:
         """The path of a member."""

@@ -23,15 +23,15 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import UnsupportedFeature
-from router.providers.call_ids import made_call_id, nine_letters
+from router.providers.call_ids import nine_letters
 from router.providers.openai_chat_codec.accents import Accent
 from router.providers.openai_chat_codec.media import format_of, url_of
 from router.providers.openai_chat_codec.reasoning import google_signature, written_reasoning
+from router.providers.saying import SHOWN_BEHIND, CallBook, lost_marks, results_first
 
 Message = dict[str, Any]
 _OWN_FILES = frozenset({Family.CHAT, Family.RESPONSES})
 _BETWEEN = "OK."
-_BEHIND = "The content of the tool result {call_id}:"
 
 
 class MessageWriter:
@@ -44,7 +44,7 @@ class MessageWriter:
         self._is_mistral = accent.is_mistral and not self._is_own
         self._has_names = "speaker's name" not in accent.drops or self._is_own
         self._developer = "developer" if accent.has_developer or self._is_own else "system"
-        self._unanswered: list[tuple[str, str]] = []
+        self._calls = CallBook()
         self.dropped: dict[str, None] = {}
 
     def messages(self) -> list[Message]:
@@ -70,20 +70,17 @@ class MessageWriter:
     # -- the user ---------------------------------------------------------------------------------------------
 
     def _user(self, turn: Turn) -> list[Message]:
-        """Results answer the calls of the turn before, so they come first; media in them follow as the user's own."""
-        behind: list[Part] = []
-        messages = [self._result(part, behind) for part in turn.parts if isinstance(part, ToolResult)]
-        said = [part for part in turn.parts if not isinstance(part, ToolResult)]
-        if said or behind or not messages:
-            messages.append(self._named(turn, {"role": "user", "content": self._content([*behind, *said])}))
-        return messages
+        def spoken(parts: list[Part]) -> Message:
+            return self._named(turn, {"role": "user", "content": self._content(parts)})
+
+        return results_first(turn.parts, self._result, spoken)
 
     def _result(self, result: ToolResult, behind: list[Part]) -> Message:
-        call_id = self._answered(result)
+        call_id, _ = self._calls.answered(result)
         texts = [part for part in result.parts if isinstance(part, Text)]
         media = [part for part in result.parts if not isinstance(part, Text)]
         if media and not self._is_own:
-            behind += [Text(_BEHIND.format(call_id=call_id)), *media]
+            behind += [Text(SHOWN_BEHIND.format(call_id=call_id)), *media]
         elif media:
             return {"role": "tool", "tool_call_id": self._id(call_id), "content": self._content(result.parts)}
         if result.is_error:
@@ -92,19 +89,11 @@ class MessageWriter:
             self.dropped["cache_control"] = None
         return {"role": "tool", "tool_call_id": self._id(call_id), "content": self._content(texts)}
 
-    def _answered(self, result: ToolResult) -> str:
-        """The id of the call that a result answers: its own, else that of the first such call without an answer."""
-        for at, (call_id, name) in enumerate(self._unanswered):
-            if result.call_id == call_id or (not result.call_id and name == result.name):
-                del self._unanswered[at]
-                return call_id
-        return result.call_id
-
     # -- the assistant ----------------------------------------------------------------------------------------
 
     def _assistant(self, turn: Turn, number: int) -> Message:
         message: Message = {"role": "assistant", "content": self._said(turn.parts)}
-        self._unanswered = []
+        self._calls.begin_turn()
         calls: list[Message] = []
         for part in turn.parts:
             if isinstance(part, Refusal):
@@ -138,8 +127,7 @@ class MessageWriter:
         return "".join(part.text if isinstance(part, Text) else self._opaque(part) for part in texts)
 
     def _call(self, call: ToolCall, turn: int, number: int) -> Message:
-        call_id = call.id or made_call_id(turn, number)
-        self._unanswered.append((call_id, call.name))
+        call_id = self._calls.called(call, turn, number)
         self._note_marks([call])
         if call.is_custom:
             shape: Message = {"type": "custom", "custom": {"name": call.name, "input": call.arguments}}
@@ -242,13 +230,8 @@ class MessageWriter:
     # -- what cannot be said ----------------------------------------------------------------------------------
 
     def _note_marks(self, parts: Iterable[Part]) -> None:
-        if self._is_own:
-            return
-        for part in parts:
-            if getattr(part, "cache", None) is not None:
-                self.dropped["cache_control"] = None
-            if isinstance(part, Text) and part.citations:
-                self.dropped["citations of earlier turns"] = None
+        if not self._is_own:
+            self.dropped |= dict.fromkeys(lost_marks(parts))
 
     def _refuse(self, what: str) -> NoReturn:
         raise UnsupportedFeature(f"{what} cannot be said to {self._target} (Chat Completions)", param="messages")

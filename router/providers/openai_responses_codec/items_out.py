@@ -23,11 +23,11 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import UnsupportedFeature
-from router.providers.call_ids import made_call_id
 from router.providers.openai_chat_codec.media import format_of, url_of
 from router.providers.openai_responses_codec.annotations import annotation
 from router.providers.openai_responses_codec.items_in import IN_MESSAGE
 from router.providers.openai_responses_codec.tools import call_item, grouped_names
+from router.providers.saying import CallBook, lost_marks
 
 Json = dict[str, Any]
 Item = Json | msgspec.Raw
@@ -42,7 +42,7 @@ class ItemWriter:
         self._target = target
         self._is_own = query.origin is Family.RESPONSES
         self._names = grouped_names(query.tools)
-        self._unanswered: list[tuple[str, str]] = []
+        self._calls = CallBook()
         self.dropped: dict[str, None] = {}
 
     def said(self) -> tuple[str, list[Item]]:
@@ -81,15 +81,7 @@ class ItemWriter:
             self.dropped["tool_result.is_error"] = None
         self._note([part])
         kind = "custom_tool_call_output" if part.is_custom else "function_call_output"
-        return {"type": kind, "call_id": self._answered(part), "output": self._content(part.parts)}
-
-    def _answered(self, result: ToolResult) -> str:
-        """The id of the call that a result answers: its own, else that of the first such call without an answer."""
-        for at, (call_id, name) in enumerate(self._unanswered):
-            if result.call_id == call_id or (not result.call_id and name == result.name):
-                del self._unanswered[at]
-                return call_id
-        return result.call_id
+        return {"type": kind, "call_id": self._calls.answered(part)[0], "output": self._content(part.parts)}
 
     # -- the assistant ----------------------------------------------------------------------------------------
 
@@ -97,7 +89,7 @@ class ItemWriter:
         items: list[Item] = []
         said: list[Part] = []
         thought: list[Reasoning] = []
-        self._unanswered = []
+        self._calls.begin_turn()
         calls = 0
         for part in turn.parts:
             if thought and not (isinstance(part, Reasoning) and _goes_on(thought, part)):
@@ -160,8 +152,7 @@ class ItemWriter:
         return [item]
 
     def _call(self, call: ToolCall, turn: int, number: int) -> Item:
-        call_id = call.id or made_call_id(turn, number)
-        self._unanswered.append((call_id, call.name))
+        call_id = self._calls.called(call, turn, number)
         self._note([call])
         if not call.is_custom and not call.arguments and not self._is_own:
             call = msgspec.structs.replace(call, arguments="{}")
@@ -245,13 +236,8 @@ class ItemWriter:
     # -- what cannot be said ----------------------------------------------------------------------------------
 
     def _note(self, parts: Iterable[Part]) -> None:
-        if self._is_own:
-            return
-        for part in parts:
-            if getattr(part, "cache", None) is not None:
-                self.dropped["cache_control"] = None
-            if isinstance(part, Text) and part.citations:
-                self.dropped["citations of earlier turns"] = None
+        if not self._is_own:
+            self.dropped |= dict.fromkeys(lost_marks(parts))
 
     def _refuse(self, what: str) -> NoReturn:
         raise UnsupportedFeature(f"{what} cannot be said to {self._target} (Responses)", param="messages")

@@ -54,11 +54,7 @@ _ELSEWHERE = ("previous_response_id", "conversation", "prompt")
 
 def decode_query(body: bytes) -> ChatQuery:
     """Raises InvalidRequest naming the field."""
-    try:
-        told = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    members = Members(told)
+    members = Members.of_body(body)
     members.any("model")
     others: dict[str, msgspec.Raw] = {}
     instructions, turns = _turns(members, others)

@@ -12,6 +12,7 @@ from router.domain.folding import Fold
 from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.gemini.codec import GeminiCodec
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT
+from tests.providers.hostile_json import mutated, values_of
 
 GEMINI = GeminiCodec()
 NAMES = (
@@ -22,12 +23,7 @@ NAMES = (
     "groundingChunkIndices web uri citationMetadata citations createTime error code status message details "
     "retryDelay responseId modelVersion"
 ).split()
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
-values = st.recursive(
-    leaves | st.sampled_from(["STOP", "SAFETY", "AUDIO", "image/png", "audio/L16", "2026-01-01T00:00:00Z", "1.5s"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
-    max_leaves=25,
-)
+values = values_of(NAMES, ["STOP", "SAFETY", "AUDIO", "image/png", "audio/L16", "2026-01-01T00:00:00Z", "1.5s"])
 CHUNK = {
     "candidates": [
         {
@@ -62,22 +58,6 @@ CHUNK = {
 ERROR = {"error": {"code": 429, "message": "m", "status": "S", "details": [{"@type": "a.RetryInfo", "retryDelay": "1s"}]}}
 
 
-@st.composite
-def mutated(draw: st.DrawFn, whole: object) -> object:
-    """`whole` with one value somewhere in it replaced."""
-    copy = json.loads(json.dumps(whole))
-    place = copy
-    while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        if not keys:
-            return copy
-        key = draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or draw(st.booleans()):
-            place[key] = draw(values)
-            return copy
-        place = place[key]
-
-
 def check_answer(body: bytes) -> None:
     with suppress(ValueError):
         result = GEMINI.decode_result(body)
@@ -109,7 +89,7 @@ def test_noise_gives_clean_errors(noise: bytes, value: object) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(mutated(CHUNK), mutated(CHUNK), mutated(ERROR))
+@given(mutated(CHUNK, values), mutated(CHUNK, values), mutated(ERROR, values))
 def test_a_value_of_another_kind_gives_clean_errors(first: object, second: object, error: object) -> None:
     bodies = [msgspec.json.encode(one) for one in (first, second)]
     check_answer(bodies[0])

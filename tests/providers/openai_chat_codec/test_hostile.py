@@ -12,6 +12,7 @@ from router.domain.errors import InvalidRequest
 from router.domain.folding import Fold
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT
 from router.providers.sse import blocks
+from tests.providers.hostile_json import mutated, values_of
 
 NAMES = (
     "id model created choices usage index delta message content role tool_calls function name arguments custom input type "
@@ -19,12 +20,7 @@ NAMES = (
     "error code prompt_tokens completion_tokens messages tools tool_choice response_format json_schema image_url url file "
     "stop thinking stream_options include_usage function_call functions modalities metadata token top_logprobs bytes"
 ).split()
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
-values = st.recursive(
-    leaves | st.sampled_from(["function", "custom", "text", "image_url", "user", "assistant", "tool", "stop"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
-    max_leaves=25,
-)
+values = values_of(NAMES, ["function", "custom", "text", "image_url", "user", "assistant", "tool", "stop"])
 ANSWER = {
     "id": "a",
     "choices": [
@@ -48,22 +44,6 @@ REQUEST = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
     "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {}}},
 }
-
-
-@st.composite
-def mutated(draw: st.DrawFn, whole: object) -> object:
-    """`whole` with one value somewhere in it replaced."""
-    copy = json.loads(json.dumps(whole))
-    place = copy
-    while True:
-        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-        if not keys:
-            return copy
-        key = draw(st.sampled_from(keys))
-        if not isinstance(place[key], dict | list) or draw(st.booleans()):
-            place[key] = draw(values)
-            return copy
-        place = place[key]
 
 
 def check_answer(body: bytes) -> None:
@@ -104,7 +84,7 @@ def test_noise_gives_clean_errors(noise: bytes, value: object) -> None:
 
 
 @settings(max_examples=250, deadline=None)
-@given(mutated(ANSWER), mutated(ANSWER), mutated(REQUEST))
+@given(mutated(ANSWER, values), mutated(ANSWER, values), mutated(REQUEST, values))
 def test_a_value_of_another_kind_gives_clean_errors(first: object, second: object, request: object) -> None:
     check_answer(msgspec.json.encode(first))
     check_stream(b"".join(b"data: " + msgspec.json.encode(chunk) + b"\n\n" for chunk in (first, second)))

@@ -11,7 +11,7 @@ from router.domain.errors import InvalidRequest
 from router.domain.folding import Fold
 from router.providers.openai_responses_codec.codec import OPENAI_RESPONSES
 from router.providers.sse import blocks
-from tests.providers.openai_chat_codec.test_hostile import mutated
+from tests.providers.hostile_json import mutated, values_of
 
 NAMES = (
     "type id role content text input output summary call_id name arguments encrypted_content annotations logprobs refusal "
@@ -25,12 +25,7 @@ TYPES = (
     "response.reasoning_summary_text.delta response.function_call_arguments.delta response.output_text.annotation.added "
     "function custom namespace allowed_tools json_schema response.failed user assistant"
 ).split()
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
-values = st.recursive(
-    leaves | st.sampled_from(TYPES),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
-    max_leaves=25,
-)
+values = values_of(NAMES, TYPES)
 ITEMS = [
     {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "x"}], "encrypted_content": "e"},
     {
@@ -84,7 +79,9 @@ REQUEST = {
 
 
 @settings(max_examples=150, deadline=None)
-@given(values.map(json.dumps).map(str.encode) | st.binary(max_size=60) | mutated(ANSWER).map(json.dumps).map(str.encode))
+@given(
+    values.map(json.dumps).map(str.encode) | st.binary(max_size=60) | mutated(ANSWER, values).map(json.dumps).map(str.encode)
+)
 def test_answers(body: bytes) -> None:
     with suppress(ValueError):
         result = OPENAI_RESPONSES.decode_result(body)
@@ -93,7 +90,7 @@ def test_answers(body: bytes) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(mutated(EVENTS) | st.lists(values, max_size=5))
+@given(mutated(EVENTS, values) | st.lists(values, max_size=5))
 def test_streams(sent: object) -> None:
     assert isinstance(sent, list)
     decoder, fold = OPENAI_RESPONSES.stream_decoder(), Fold()
@@ -108,7 +105,7 @@ def test_streams(sent: object) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(values.map(json.dumps).map(str.encode) | mutated(REQUEST).map(json.dumps).map(str.encode))
+@given((values | mutated(REQUEST, values)).map(json.dumps).map(str.encode))
 def test_requests(body: bytes) -> None:
     with suppress(InvalidRequest):
         query = OPENAI_RESPONSES.decode_query(body)
