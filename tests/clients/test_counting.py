@@ -84,8 +84,9 @@ def test_the_schema_of_an_answer_and_a_choice_of_no_tools_count(claude: anthropi
     asked: Any = {"model": "inside", "messages": HELLO, "tools": TOOLS}
     asked["output_config"] = {"format": {"type": "json_schema", "schema": PARAMETERS | {"additionalProperties": False}}}
     for choice in ("none", "auto"):
-        told = claude.messages.count_tokens(**asked, tool_choice={"type": choice})
-        answer = claude.messages.create(**asked, tool_choice={"type": choice}, max_tokens=200)
+        asked["tool_choice"] = {"type": choice}
+        told = claude.messages.count_tokens(**asked)
+        answer: anthropic.types.Message = claude.messages.create(**asked, max_tokens=200)
         assert told.input_tokens == answer.usage.input_tokens
 
 

@@ -77,7 +77,10 @@ def test_what_vertex_has_cached_is_refused_by_name() -> None:
 
 
 def test_claude_on_vertex_counts_in_the_callers_own_words() -> None:
-    own = {"tools": [{"type": "bash_20250124", "name": "bash"}], "thinking": {"type": "enabled", "budget_tokens": 2048}}
+    own: dict[str, Any] = {
+        "tools": [{"type": "bash_20250124", "name": "bash"}],
+        "thinking": {"type": "enabled", "budget_tokens": 2048},
+    }
     asked = ask("vertex", "claude-sonnet-4-5@20250929", headers={"anthropic-beta": "b-1"}, **own)
     assert asked[0].url.endswith("/publishers/anthropic/models/count-tokens:rawPredict")
     version = {"anthropic_version": "vertex-2023-10-16"}

@@ -16,7 +16,7 @@ GEMINI = GeminiCodec()
 ON_VERTEX = GeminiCodec(VERTEX)
 USER = {"role": "user", "content": "Weather?"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
-TOOL = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}}
 OTHER = {"type": "function", "function": {"name": "time"}}
 
 

@@ -58,7 +58,7 @@ def test_tools_that_others_run_are_refused() -> None:
 
 
 def test_sampling_has_geminis_names() -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "temperature": 0.5,
         "top_p": 0.9,
         "frequency_penalty": 0.1,
