@@ -151,7 +151,7 @@ class Call:
         return turn
 
     async def _covered(self, turn: Turn) -> tuple[Turn, Secured | None]:
-        """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn ."""
+        """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn."""
         do = self._do
         if not do.budgets:
             return turn, None

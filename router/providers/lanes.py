@@ -24,6 +24,8 @@ from router.providers.parted.lanes import PARTED, parted_lane
 from router.providers.translated import SSE, Framing, Translated
 from router.providers.translation import Translator
 
+_TargetOf = Callable[[ProviderSpec, Accent], TargetSide]
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -56,24 +58,9 @@ def _chat_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
     return OpenAIChat(accent)
 
 
-def _messages_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
-    return ANTHROPIC
-
-
-def _responses_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
-    return OPENAI_RESPONSES
-
-
-def _cohere_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
-    return COHERE_CHAT
-
-
-def _ollama_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
-    return OLLAMA_CHAT
-
-
-def _converse_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
-    return BEDROCK
+def _always(target: TargetSide) -> _TargetOf:
+    """Of a dialect that is spoken alike to every provider."""
+    return lambda spec, accent: target
 
 
 def _gemini_target(spec: ProviderSpec, accent: Accent) -> TargetSide:
@@ -103,14 +90,14 @@ _CALLERS: Mapping[Api, tuple[CallerSide, Mapping[str, str]]] = {
 }
 """Who may be translated, and which of its fields nobody need be told."""
 
-_TARGETS: Mapping[Api, Callable[[ProviderSpec, Accent], TargetSide]] = {
+_TARGETS: Mapping[Api, _TargetOf] = {
     Api.CHAT: _chat_target,
-    Api.MESSAGES: _messages_target,
-    Api.RESPONSES: _responses_target,
-    Api.CONVERSE: _converse_target,
+    Api.MESSAGES: _always(ANTHROPIC),
+    Api.RESPONSES: _always(OPENAI_RESPONSES),
+    Api.CONVERSE: _always(BEDROCK),
     Api.GENERATE_CONTENT: _gemini_target,
-    Api.COHERE_CHAT: _cohere_target,
-    Api.OLLAMA_CHAT: _ollama_target,
+    Api.COHERE_CHAT: _always(COHERE_CHAT),
+    Api.OLLAMA_CHAT: _always(OLLAMA_CHAT),
 }
 
 _FRAMINGS: Mapping[Api, Framing] = {

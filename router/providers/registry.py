@@ -1,8 +1,7 @@
 """Binds a configured provider to what is needed to call it: dialects, URLs, headers, a transport. One table row a type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from router.domain.ports import Transport
 from router.domain.requests import Api, ModelRequest
@@ -45,15 +44,11 @@ class _Binding:
     `chat`: how its Chat Completions differ from those of others. `first`: headers that the caller's and the configured
     ones may replace."""
 
-    route: "_RouteOf" = path_route
+    route: Callable[[ProviderSpec], Route] = path_route
     auth: AuthHeader = bearer
     asks_usage: bool = True
     chat: Accent = COMPATIBLE
     first: Mapping[str, str] = field(default_factory=dict)
-
-
-class _RouteOf(Protocol):
-    def __call__(self, spec: ProviderSpec, /) -> Route: ...
 
 
 _BINDINGS = {

@@ -59,12 +59,11 @@ class Asked(NamedTuple):
 PLAIN = Asked()
 
 
-class ChatCaller:
-    """OpenAI's SDK and Chat Completions."""
+class _OnOpenAI:
+    """A conversation by OpenAI's SDK."""
 
     wrong: type[Exception] = openai.APIError
     limited: type[Exception] = openai.RateLimitError
-    ends: Mapping[str, str] = {"stop": "stop", "tools": "tool_calls", "length": "length"}
 
     @staticmethod
     def connected(url: str) -> openai.OpenAI:
@@ -74,6 +73,12 @@ class ChatCaller:
         self.sdk = sdk
         self.model = model
         self.turns: list[Any] = []
+
+
+class ChatCaller(_OnOpenAI):
+    """OpenAI's SDK and Chat Completions."""
+
+    ends: Mapping[str, str] = {"stop": "stop", "tools": "tool_calls", "length": "length"}
 
     def ask(self, text: str, asked: Asked = PLAIN) -> Said:
         shown = {"type": "image_url", "image_url": {"url": PICTURE_URL}}
@@ -118,21 +123,10 @@ class ChatCaller:
         return Said(message.content or "", calls, choice.finish_reason, tokens, thought, tuple(pieces or ()))
 
 
-class ResponsesCaller:
+class ResponsesCaller(_OnOpenAI):
     """OpenAI's SDK and the Responses API, with the conversation in the caller's hands."""
 
-    wrong: type[Exception] = openai.APIError
-    limited: type[Exception] = openai.RateLimitError
     ends: Mapping[str, str] = {"stop": "completed", "tools": "completed", "length": "max_output_tokens"}
-
-    @staticmethod
-    def connected(url: str) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
-
-    def __init__(self, sdk: Any, model: str) -> None:
-        self.sdk = sdk
-        self.model = model
-        self.turns: list[Any] = []
 
     def ask(self, text: str, asked: Asked = PLAIN) -> Said:
         shown = {"type": "input_image", "image_url": PICTURE_URL, "detail": "auto"}
