@@ -29,9 +29,9 @@ from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
 from router.providers.disguises import blocked, disguised
-from router.providers.forced_answer import AnswerMismatch
 from router.providers.refusals import Refusal, refusal_of
 from router.providers.registry import BoundProvider
+from router.providers.repairs.forced_answer import AnswerMismatch
 from router.providers.translated import SSE
 from router.providers.translation import TranslatedRequest
 

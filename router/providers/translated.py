@@ -19,12 +19,12 @@ from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import Usage
 from router.providers.codec import CallerSide, StreamDecoder, StreamEncoder, TargetSide, ToldError
 from router.providers.disguises import error_event
-from router.providers.forced_answer import MISMATCH, AnswerMismatch, ForcedAnswer, ForcedDecoder, forced_answer
-from router.providers.free_text import FreeText, FreeTextDecoder, free_text
-from router.providers.one_call import OneCallDecoder, one_call, with_one_call
 from router.providers.refusals import Cause, Refusal, coded
+from router.providers.repairs.forced_answer import MISMATCH, AnswerMismatch, ForcedAnswer, ForcedDecoder, forced_answer
+from router.providers.repairs.free_text import FreeText, FreeTextDecoder, free_text
+from router.providers.repairs.one_call import OneCallDecoder, one_call, with_one_call
+from router.providers.repairs.tool_search import SEARCH, without_tool_search
 from router.providers.sse import FrameSplitter, blocks
-from router.providers.tool_search import SEARCH, without_tool_search
 
 _NAMES_OF_RESPONSES = {"messages": "input", "response_format": "text.format", "reasoning_effort": "reasoning.effort"}
 _INDEX = re.compile(r"\[\d+\]")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from router.domain.omissions import OMISSIBLE
-from router.providers import free_text
 from router.providers.cohere import query_out as cohere
 from router.providers.gemini import query_out as gemini
 from router.providers.ollama import query_out as ollama
@@ -16,6 +15,7 @@ from router.providers.openai_chat_codec.query_out import DROPPED
 from router.providers.openai_responses_codec import query_in as responses_in
 from router.providers.openai_responses_codec import query_out as responses_out
 from router.providers.parted import embeddings, rerank
+from router.providers.repairs import free_text
 
 PAGES = Path(__file__).parents[2] / "docs" / "providers"
 PAGE = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()

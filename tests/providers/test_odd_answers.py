@@ -16,10 +16,10 @@ from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.bedrock.codec import BEDROCK
 from router.providers.codec import TargetSide
 from router.providers.cohere.codec import COHERE_CHAT
-from router.providers.forced_answer import AnswerMismatch
 from router.providers.gemini.codec import GeminiCodec
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT
 from router.providers.openai_responses_codec.codec import OPENAI_RESPONSES
+from router.providers.repairs.forced_answer import AnswerMismatch
 from router.providers.translated import Translated, Translation
 from tests.providers.bedrock.event_writer import event
 

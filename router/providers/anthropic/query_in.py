@@ -20,10 +20,10 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import InvalidRequest
-from router.providers import tool_search
 from router.providers.anthropic.blocks import EMPTY, NULL, Cache, Kind, refuse
 from router.providers.anthropic.content_in import mark_of, read_content
 from router.providers.anthropic.wording import TIERS_ASKED
+from router.providers.repairs import tool_search
 
 HINTS = {
     "tools.eager_input_streaming": "how finely a tool's input is cut into pieces",

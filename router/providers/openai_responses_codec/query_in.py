@@ -16,10 +16,10 @@ from router.domain.chat import (
     Turn,
 )
 from router.domain.errors import InvalidRequest
-from router.providers import tool_search
 from router.providers.openai_chat_codec.members import Members, raw, wrong
 from router.providers.openai_responses_codec.items_in import ItemReader
 from router.providers.openai_responses_codec.tools import read_choice, read_tools
+from router.providers.repairs import tool_search
 
 ENCRYPTED = "reasoning.encrypted_content"
 LOGPROBS = "message.output_text.logprobs"

@@ -12,11 +12,11 @@ from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.bedrock.codec import BEDROCK
 from router.providers.codec import TargetSide
 from router.providers.cohere.codec import COHERE_CHAT
-from router.providers.free_text import InputText
 from router.providers.gemini.codec import GeminiCodec
 from router.providers.ollama.codec import OLLAMA_CHAT
 from router.providers.openai_chat_codec.accents import COMPATIBLE
 from router.providers.openai_chat_codec.codec import OPENAI_CHAT, OpenAIChat
+from router.providers.repairs.free_text import InputText
 from router.providers.sse import frames
 from tests.providers.spoken import HELLO, Spoken
 

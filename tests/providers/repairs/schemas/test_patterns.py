@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.providers.schemas.patterns import UnknownPattern, compiled
+from router.providers.repairs.schemas.patterns import UnknownPattern, compiled
 
 
 def found(pattern: str, text: str) -> bool:

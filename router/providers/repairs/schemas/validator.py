@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from router.providers.schemas.patterns import UnknownPattern, compiled
+from router.providers.repairs.schemas.patterns import UnknownPattern, compiled
 
 MOST_WORK = 400_000
 """Steps, of some tenths of a microsecond to a microsecond each."""

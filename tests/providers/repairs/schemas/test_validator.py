@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from router.providers.schemas.validator import Mismatch, Schema, UnknownSchema
+from router.providers.repairs.schemas.validator import Mismatch, Schema, UnknownSchema
 
 
 def fits(schema: Any, value: Any) -> bool:

@@ -42,7 +42,7 @@ from router.domain.events import (
 from router.domain.folding import Fold, unfolded
 from router.domain.usage import Usage
 from router.providers.codec import StreamDecoder
-from router.providers.schemas.validator import Mismatch, Schema, UnknownSchema
+from router.providers.repairs.schemas.validator import Mismatch, Schema, UnknownSchema
 
 MISMATCH = "invalid_upstream_response"
 TOLD = "the answer does not match the schema that was asked for"
