@@ -6,6 +6,7 @@ from base64 import b32encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from router.domain.budgets import Budget, BudgetTerms
 from router.domain.limits import LimitRule, Limits
@@ -116,7 +117,8 @@ class ApiKey:
 class Principal:
     """An authenticated caller, resolved once and cached: nothing here is looked up again for the request.
 
-    `member` is the e-mail address of the member whose key it is, "" if it is nobody's.
+    `member` is the e-mail address of the member whose key it is, "" if it is nobody's. `permits` is for what follows from it
+    for one model: whoever works that out keeps it here, as long as the principal itself is kept.
     """
 
     tenant_id: str
@@ -132,6 +134,7 @@ class Principal:
     budgets: tuple[Budget, ...] = ()
     expires_at: int | None = None
     member: str = ""
+    permits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def may_use(self, alias: str) -> bool:
         return alias in self.tenant_models and alias in self.key_models

@@ -1,6 +1,6 @@
 """Rate limits as values: what is limited, what a request asks for, what it was told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -49,6 +49,22 @@ class LimitRule:
     scope: LimitScope
     subject: str
     limits: Limits
+    key: str = field(init=False, repr=False, compare=False)
+    """Scope and subject as one text, to be looked up by."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", key_of(self.scope, self.subject))
+
+
+def key_of(scope: LimitScope, subject: str) -> str:
+    """What windows are kept under."""
+    return f"{scope.value}:{subject}"
+
+
+def scope_and_subject(key: str) -> tuple[LimitScope, str]:
+    """What `key_of` has put together."""
+    scope, _, subject = key.partition(":")
+    return LimitScope(scope), subject
 
 
 class Allowance(msgspec.Struct, frozen=True, gc=False):

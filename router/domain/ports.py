@@ -258,6 +258,10 @@ class Reservation(Protocol):
 
 
 class Limiter(Protocol):
+    def decide(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal | None:
+        """What `acquire` answers, where it need not wait; None, and nothing is held, where it must be asked."""
+        ...
+
     async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
         """Hold one request, `tokens` tokens and one slot under every rule, or nothing at all."""
         ...

@@ -1,11 +1,11 @@
 """One reservation over requests, tokens and slots of key, tenant and alias, or a refusal that has consumed nothing."""
 
+from collections.abc import Sequence
+
 from router.domain.errors import RateLimited, StorageUnavailable
-from router.domain.identity import Principal
 from router.domain.limits import LimitRule, LimitScope, Refusal, Resource, held_tokens
 from router.domain.ports import Ledger, Limiter, Reservation
 from router.domain.requests import ModelRequest
-from router.domain.routes import Alias
 
 _WHOSE = {
     LimitScope.KEY: "this key",
@@ -32,19 +32,29 @@ class OverLimit(RateLimited):
         self.refusal = refusal
 
 
-async def admit(limiter: Limiter, ledger: Ledger, principal: Principal, alias: Alias, request: ModelRequest) -> Reservation:
-    """Hold what the request may use. Raises OverLimit, or StorageUnavailable while nothing can be recorded."""
+def admitted(limiter: Limiter, ledger: Ledger, rules: Sequence[LimitRule], request: ModelRequest) -> Reservation | None:
+    """Hold what the request may use; None where only `admit` can, which may wait. Raises OverLimit, or StorageUnavailable
+    while nothing can be recorded."""
     if not ledger.accepting():
         raise StorageUnavailable(
             "usage cannot be recorded at the moment; no request is sent that could not be accounted for", hint=ledger.fault
         )
-    rules = principal.rules
-    if not alias.limits.is_empty:
-        rules = (*rules, LimitRule(LimitScope.MODEL, alias.name, alias.limits))
-    choices = request.fields.n or 1
+    return _held(limiter.decide(rules, _tokens(request)))
+
+
+async def admit(limiter: Limiter, rules: Sequence[LimitRule], request: ModelRequest) -> Reservation:
+    """Hold what the request may use, as other processes agree. Raises OverLimit."""
+    held = _held(await limiter.acquire(rules, _tokens(request)))
+    assert held is not None, "a limiter that waits has decided"
+    return held
+
+
+def _tokens(request: ModelRequest) -> int:
     cap = request.output_cap
-    held = held_tokens(len(request.body), None if cap is None else cap * choices)
-    decision = await limiter.acquire(rules, held)
+    return held_tokens(len(request.body), None if cap is None else cap * (request.fields.n or 1))
+
+
+def _held(decision: Reservation | Refusal | None) -> Reservation | None:
     if isinstance(decision, Refusal):
         raise OverLimit(decision)
     return decision

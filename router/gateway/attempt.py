@@ -13,16 +13,14 @@ from router.domain.errors import (
     UpstreamTruncated,
 )
 from router.domain.ledger import Outcome
-from router.domain.ports import Journal
-from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate, Credential, FallbackReason
 from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import Usage
-from router.gateway.health import Health
+from router.gateway.assignment import Assignment, Means
 from router.gateway.meter import Attempt, Meter, estimated_usage
+from router.gateway.purses import Hold
 from router.gateway.refused import Disguised, is_shown, is_silence, opening_error, reason_of, refusal_body, unfit_of
 from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
-from router.gateway.treasury import Dossier, Secured
 from router.gateway.turns import Failed
 from router.gateway.watch import Watch
 from router.providers.answers import estimated_output_tokens
@@ -73,69 +71,60 @@ class Refused(Failed):
         self.reply = reply
 
 
-class Bench(msgspec.Struct, frozen=True):
-    """What every attempt of one request works with. `heeds_policy`: whether an empty answer that a filter blocked is looked
-    for, since another alias is named for it."""
-
-    request: ModelRequest
-    meter: Meter
-    health: Health
-    journal: Journal
-    dossier: Dossier
-    is_hurried: bool
-    heeds_policy: bool = False
+Bench = tuple[Means, Assignment, Meter]
+"""What every attempt of one request works with."""
 
 
 class OpenAttempt:
     """An attempt under way. Ends exactly once: by its answer's end, by a failure, or by `leave`."""
+
+    _answer: UpstreamAnswer | None = None
+    _stream: StreamMeter | None = None
+    _is_sent = _is_over = False
 
     def __init__(
         self,
         bench: Bench,
         candidate: Candidate,
         provider: BoundProvider,
-        *,
         credential: str,
-        secured: Secured | None,
-        translation: TranslatedRequest | None = None,
+        *,
+        hold: Hold | None,
+        translation: TranslatedRequest | None,
     ) -> None:
-        self._bench = bench
-        self._request = bench.request
+        means, assignment, meter = bench
+        self._do = assignment
+        self._journal = means.treasury.journal
         self._provider = provider
-        self._meter = bench.meter
-        self._health = bench.health
+        self._meter = meter
+        self._health = means.health
         self._target = candidate.target.id
         self._candidate = candidate
-        self._secured = secured
+        self._hold = hold
         self._translation = translation
-        self._answer: UpstreamAnswer | None = None
-        self._stream: StreamMeter | None = None
         self._framing = SSE if translation is None else translation.framing
-        self._splitter = self._framing.splitter()
-        self._is_sent = self._is_over = False
-        self.record = bench.meter.begin(candidate, credential)
-        if secured is not None:
-            self.record.held, self.record.postings = secured.hold.amount, secured.hold.postings
-            self.record.release = secured.hold.release
-        self._was_trial = bench.health.started(self._target)
+        record = self.record = meter.begin(candidate, credential)
+        if hold is not None:
+            record.held, record.postings, record.release = hold.bound.amount, hold.funds.postings, hold.release
+        self._was_trial = means.health.started(self._target)
 
     async def send(self, call: UpstreamCall, credential: Credential | None) -> Reply:
         """The target's reply. Raises Failed while another target may still answer, else the final GatewayError.
 
         Nothing is sent before the journal has it.
         """
-        bench = self._bench
-        written = bench.journal.opened(bench.dossier.opening(self._request, self.record))
+        record = self.record
+        written = self._journal.opened(self._do.opening(record))
         if written is not None:
             await written
         self._is_sent = True
         body: bytes | None
         try:
             answer = self._answer = await self._provider.transport.send(call)
-            self._meter.first_byte(self.record)
+            self._meter.first_byte(record)
             headers = answer.headers
-            self.record.status = answer.status
-            self.record.upstream_request_id = _upstream_id(headers)
+            record.status = answer.status
+            record.upstream_request_id = _upstream_id(headers)
             if not 200 <= answer.status < 300:
                 said = await refusal_body(answer)
                 told = refusal_of(answer.status, headers, said, self._meter.clock.now_us())
@@ -150,18 +139,15 @@ class OpenAttempt:
             raise self._lost(failure) from None
         except Disguised as disguise:
             return self._refused(disguise.refusal, disguise.body, credential, is_told=disguise.is_told)
-        reply = Reply(answer.status, content_type, body, frames, self._passed(answer), self.record)
+        reply = Reply(answer.status, content_type, body, frames, _passed(headers), record)
         if translation is not None:
             reply.content_type = _JSON if frames is None else _STREAM
             reply.dropped = translation.dropped
-        if bench.heeds_policy and body is not None and blocked(body):
-            self.record.outcome, self.record.reason = Outcome.REFUSED_UPSTREAM, _BLOCKED
-            policy = FallbackReason.CONTENT_POLICY
+        policy = FallbackReason.CONTENT_POLICY
+        if policy in self._do.plan.typed and body is not None and blocked(body):
+            record.outcome, record.reason = Outcome.REFUSED_UPSTREAM, _BLOCKED
             raise Refused(Failed(Outcome.REFUSED_UPSTREAM, _BLOCKED, answer.status, instead=policy), reply)
         return reply
-
-    def _passed(self, answer: UpstreamAnswer) -> dict[str, str]:
-        return {name: answer.headers[name] for name in PASSED_DOWN if name in answer.headers}
 
     def leave(self, reason: str) -> None:
         """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
@@ -188,24 +174,25 @@ class OpenAttempt:
             if b'"error"' in body and (refusal := disguised(body)) is not None:
                 raise Disguised(refusal, body)
             if self._translation is None:
-                usage = self._provider.dialects[self._request.api].usage_of(body)
+                usage = self._provider.dialects[self._do.request.api].usage_of(body)
             else:
                 body, usage = self._translation.answer(body, self._began_s, self._name)
         except TransportFailure as failure:
             raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
         except AnswerMismatch as error:
-            self.record.usage = error.usage or estimated_usage(self._request, 0)
+            self.record.usage = error.usage or estimated_usage(self._do.request, 0)
             self._end(Outcome.INVALID_RESPONSE, str(error))
             raise InvalidUpstreamResponse(f"{self._candidate.target.provider}: {error}") from None
         except ValueError as error:
             raise self._broken(Outcome.INVALID_RESPONSE, str(error)[:_MAX_TOLD]) from error
-        self.record.usage = usage or estimated_usage(self._request, estimated_output_tokens(body))
+        self.record.usage = usage or estimated_usage(self._do.request, estimated_output_tokens(body))
         self._end(Outcome.OK)
         return body
 
     async def _open_stream(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
         """Wait for the first whole frame: until it is here, a failure may still go to another target."""
-        provider, request = self._provider, self._request
+        provider, request = self._provider, self._do.request
+        self._splitter = self._framing.splitter()
         stream: StreamMeter
         if self._translation is None:
             stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
@@ -280,12 +267,12 @@ class OpenAttempt:
     @property
     def _name(self) -> str:
         """The id of an answer that tells none: the target's of the request, else ours."""
-        return self.record.upstream_request_id or self._bench.dossier.id
+        return self.record.upstream_request_id or self._do.caller.id
 
     def _watch(self, stream: StreamMeter) -> Watch:
-        journal, held, framing = self._bench.journal, self._secured, self._framing
-        id_ = self._bench.dossier.id
-        return Watch(self._meter, journal, self.record, stream, request=id_, secured=held, framing=framing)
+        journal, held, framing = self._journal, self._hold, self._framing
+        id_ = self._do.caller.id
+        return Watch(self._meter, journal, self.record, stream, request=id_, hold=held, framing=framing)
 
     # -- endings ----------------------------------------------------------------------------------------------
 
@@ -359,14 +346,14 @@ class OpenAttempt:
         elif translation is not None and not is_told:
             body = translation.refusal(refusal.status, body, refusal.cause, self.record.upstream_request_id)
         body = scrub(body, self._provider.spec.credentials)
-        return Reply(refusal.status, content_type, body, None, self._passed(answer), self.record)
+        return Reply(refusal.status, content_type, body, None, _passed(answer.headers), self.record)
 
     def _break_off(self, outcome: Outcome, reason: str) -> None:
         """What may have been used is charged, never zero; nothing, if nothing was sent."""
         if self._is_sent:
             self.record.usage = self._used()
         self._close(outcome, reason)
-        is_own_haste = self._bench.is_hurried and reason == FailureKind.TOTAL_TIMEOUT.value
+        is_own_haste = self._do.is_hurried and reason == FailureKind.TOTAL_TIMEOUT.value
         if outcome is not Outcome.CANCELLED and not is_own_haste:
             self._health.failed(self._target, reason)
 
@@ -374,7 +361,7 @@ class OpenAttempt:
         stream = self._stream
         if stream is not None and stream.usage is not None:
             return stream.usage
-        return estimated_usage(self._request, stream.estimated_output_tokens() if stream is not None else 0)
+        return estimated_usage(self._do.request, stream.estimated_output_tokens() if stream is not None else 0)
 
     def _close(self, outcome: Outcome, reason: str) -> None:
         self._is_over = True
@@ -382,11 +369,15 @@ class OpenAttempt:
             # Of several calls those that were answered are paid for, whatever became of the others.
             self.record.usage = self._translation.spent() or self.record.usage
         self._meter.end(self.record, outcome, reason)
-        if self._secured is not None:
-            self._secured.hold.settle(self.record.cost)
+        if self._hold is not None:
+            self._hold.settle(self.record.cost)
         if self._answer is not None:
             self._answer.close()
         self._health.ended(self._target, was_trial=self._was_trial)
+
+
+def _passed(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: headers[name] for name in PASSED_DOWN if name in headers}
 
 
 def _upstream_id(headers: Mapping[str, str]) -> str:

@@ -1,10 +1,8 @@
 """Targets in order until one answers; nothing is retried once a frame, or a byte of a JSON answer, has come."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable
 from contextlib import suppress
-
-import msgspec
 
 from router.domain.errors import (
     AttemptNote,
@@ -20,90 +18,72 @@ from router.domain.errors import (
     UpstreamTimeout,
 )
 from router.domain.ledger import Outcome
-from router.domain.requests import ModelRequest
-from router.domain.routes import FallbackReason, HealthView, Plan
-from router.domain.upstream import TransportFailure
-from router.gateway.attempt import Bench, OpenAttempt, Refused, Reply
-from router.gateway.generation import Generation
+from router.domain.routes import FallbackReason, Plan
+from router.domain.upstream import TransportFailure, UpstreamCall
+from router.gateway.assignment import Assignment, Means
+from router.gateway.attempt import OpenAttempt, Refused, Reply
 from router.gateway.meter import Attempt, Meter
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
-from router.gateway.treasury import Budgets, Dossier, Secured, Treasury
-from router.gateway.turns import Dice, Failed, Turn, Turns
+from router.gateway.purses import Funds, Hold
+from router.gateway.turns import Failed, Turn, Turns
 from router.gateway.window import Windows, may_exceed
 
 DRAIN_S = 30.0
 _TOO_MANY = 429
 
 
-class Assignment(msgspec.Struct, frozen=True):
-    """What one call works on: frozen, so that every attempt starts from the same. `deadline` is monotonic seconds.
-
-    `is_hurried`: the caller itself shortened it, so running out of it is nobody's illness. `again` makes the assignment anew
-    for another alias, None if the caller may not use it; it is there if `on_budget` names any.
-    """
-
-    generation: Generation
-    plan: Plan
-    view: HealthView
-    request: ModelRequest
-    forwarded: Mapping[str, str]
-    deadline: float
-    is_hurried: bool
-    budgets: Budgets
-    dossier: Dossier
-    again: "Callable[[str], Assignment | None] | None" = None
-
-
 class Call:
     """The attempts of one request: `prepare`, then `run` returns the reply; `leave` ends what is still open."""
 
-    def __init__(self, assignment: Assignment, meter: Meter, dice: Dice, treasury: Treasury) -> None:
+    def __init__(self, assignment: Assignment, meter: Meter, means: Means) -> None:
         self._do = assignment
         self._meter = meter
-        self._dice = dice
-        self._treasury = treasury
-        self._turns = Turns(assignment.generation, assignment.plan, assignment.view, dice)
+        self._means = means
+        self._turns = Turns(assignment.permit.generation, assignment.plan, assignment.view, means)
         self._windows: Windows | None = None
         self._turn: Turn | None = None
-        self._secured: Secured | None = None
+        self._hold: Hold | None = None
         self._open: OpenAttempt | None = None
-        self._bench = Bench(
-            assignment.request,
-            meter,
-            dice.health,
-            treasury.journal,
-            assignment.dossier,
-            assignment.is_hurried,
-            FallbackReason.CONTENT_POLICY in assignment.plan.typed,
-        )
 
-    async def prepare(self) -> None:
-        """Choose the first target and set its money aside; nothing is sent. Raises what refuses the request.
+    def prepare(self) -> Awaitable[None] | None:
+        """Choose the first target and set its money aside; nothing is sent. What is returned, if anything, must be awaited:
+        a lease is to be taken, or tokens are to be counted. Raises what refuses the request.
 
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
-        turn = self._turns.first()
+        do = self._do
+        turn = self._turn = self._turns.first()
         if turn is None:
-            raise _nobody(self._do.plan)
-        if may_exceed(self._do.request, turn.candidate):
-            turn = await self._fitting(turn)
-        self._turn, self._secured = await self._covered(turn)
+            raise _nobody(do.plan)
+        if may_exceed(do.request, turn.candidate):
+            return self._prepare_slowly(turn)
+        if do.funds is not None:
+            if do.permit.is_cautious:
+                self._means.treasury.require_database(do.funds)
+            self._hold = self._means.treasury.at_hand(do.funds, turn.candidate, do.request)
+            if self._hold is None:
+                return self._prepare_slowly(turn)
+        return None
+
+    async def _prepare_slowly(self, turn: Turn) -> None:
+        self._turn, self._hold = await self._covered(await self._fitting(turn))
 
     def abandon(self) -> None:
         """The request will not be made after all: give back what `prepare` set aside."""
-        if self._secured is not None:
-            self._secured.hold.cancel()
+        if self._hold is not None:
+            self._hold.cancel()
 
     async def run(self) -> Reply:
         """Ask targets until one answers. Raises the GatewayError of the last word when none does."""
-        turn, secured = self._turn, self._secured
+        turn, hold = self._turn, self._hold
         assert turn is not None, "not prepared"
-        self._dice.budget.request(self._do.plan.alias.name)
+        self._means.retries.request(self._do.plan.alias.name)
         failed: Failed | None = None
         unsaid: UnsupportedFeature | None = None
         while True:
             try:
-                return await self._take(turn, secured)
+                self._open, call = self._begin(turn, hold)
+                return await self._open.send(call, turn.credential)
             except UnsupportedFeature as refused:
                 # Nothing was sent: a target that can be told the request may still answer it.
                 unsaid = unsaid or refused
@@ -118,7 +98,7 @@ class Call:
             if coming.wait_s:
                 await asyncio.sleep(coming.wait_s)
             try:
-                turn, secured = await self._covered(await self._fitting(coming))
+                turn, hold = await self._covered(await self._fitting(coming))
             except ContextLengthExceeded as error:
                 return self._given_up(failed, unsaid or error)
 
@@ -134,14 +114,14 @@ class Call:
     def _let_go(self) -> None:
         """The attempt that is over is written down, and what it held is free."""
         over = self._meter.attempts[-1]
-        self._treasury.journal.ended(self._do.dossier.id, over.entry())
+        self._means.treasury.journal.ended(self._do.caller.id, over.entry())
         if over.release is not None:
             over.release()
 
     async def _fitting(self, turn: Turn) -> Turn:
         """The turn, or the next whose target is not certain to find the request too long. Raises ContextLengthExceeded."""
         first: ContextLengthExceeded | None = None
-        windows = self._windows = self._windows or Windows(self._do.request, self._treasury.tokens)
+        windows = self._windows = self._windows or Windows(self._do.request, self._means.treasury.tokens)
         while (excess := await windows.excess(turn.candidate)) is not None:
             first = first or excess
             coming = self._turns.past(FallbackReason.CONTEXT_WINDOW)
@@ -150,22 +130,22 @@ class Call:
             turn = coming
         return turn
 
-    async def _covered(self, turn: Turn) -> tuple[Turn, Secured | None]:
+    async def _covered(self, turn: Turn) -> tuple[Turn, Hold | None]:
         """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn."""
-        do = self._do
-        if not do.budgets:
+        do, treasury = self._do, self._means.treasury
+        if do.funds is None:
             return turn, None
-        if do.generation.snapshot.budgets.denies_on_db_loss:
-            self._treasury.require_database(do.budgets)
+        if do.permit.is_cautious:
+            treasury.require_database(do.funds)
         try:
-            return turn, await self._treasury.secure(do.budgets, turn.candidate, do.request)
+            return turn, await treasury.secure(do.funds, turn.candidate, do.request)
         except BudgetExceeded:
             instead = await self._instead() if do.again is not None else None
             if instead is None:
                 raise
             return instead
 
-    async def _instead(self) -> tuple[Turn, Secured | None] | None:
+    async def _instead(self) -> tuple[Turn, Hold | None] | None:
         """The request as if it had asked for an alias of `on_budget`: under that one's budget, not under that of its own."""
         do, turns = self._do, self._turns
         assert do.again is not None, "no alias to ask instead"
@@ -174,7 +154,7 @@ class Call:
             if other is None:
                 continue
             self._do = other
-            self._turns = Turns(other.generation, other.plan, other.view, self._dice, made=turns.calls)
+            self._turns = Turns(other.permit.generation, other.plan, other.view, self._means, made=turns.calls)
             turn = self._turns.first()
             if turn is not None:
                 with suppress(BudgetExceeded, InvalidRequest):
@@ -183,9 +163,9 @@ class Call:
         return None
 
     @property
-    def budgets(self) -> Budgets:
-        """Those that the attempts count against now."""
-        return self._do.budgets
+    def funds(self) -> Funds | None:
+        """What the attempts count against now."""
+        return self._do.funds
 
     def leave(self, reason: str = "the caller left") -> None:
         """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
@@ -207,16 +187,19 @@ class Call:
         finally:
             self.leave()
 
-    async def _take(self, turn: Turn, secured: Secured | None) -> Reply:
+    def _begin(self, turn: Turn, hold: Hold | None) -> tuple[OpenAttempt, UpstreamCall]:
+        """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told
+        the request UnsupportedFeature or InvalidRequest; nothing is held then."""
         do, candidate, credential = self._do, turn.candidate, turn.credential
+        generation = do.permit.generation
         label = credential.label if credential is not None else ""
-        forced = do.generation.snapshot.force_failover
+        forced = generation.snapshot.force_failover
         if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
             self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
-            if secured is not None:
-                secured.hold.cancel()
+            if hold is not None:
+                hold.cancel()
             raise Failed(Outcome.FORCED, "forced")
-        provider = do.generation.providers[candidate.target.provider]
+        provider = generation.providers[candidate.target.provider]
         timeouts = candidate.alias.timeouts or provider.spec.timeouts
         try:
             call, translation = provider.prepare(
@@ -226,16 +209,14 @@ class Call:
                 forwarded=do.forwarded,
                 timeouts=timeouts,
                 total_s=min(self._left_s(), timeouts.total),
-                cap=secured.bound.cap if secured is not None else None,
+                cap=hold.bound.cap if hold is not None else None,
             )
         except BaseException:
-            if secured is not None:
-                secured.hold.cancel()
+            if hold is not None:
+                hold.cancel()
             raise
-        self._open = OpenAttempt(
-            self._bench, candidate, provider, credential=label, secured=secured, translation=translation
-        )
-        return await self._open.send(call, credential)
+        bench = (self._means, do, self._meter)
+        return OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation), call
 
     def _left_s(self) -> float:
         return self._do.deadline - self._meter.clock.monotonic()

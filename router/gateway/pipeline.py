@@ -10,20 +10,21 @@ from router.domain.errors import GatewayError
 from router.domain.identity import Principal
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
-from router.domain.routes import FallbackReason, HealthView, Plan
-from router.gateway.admit import admit
+from router.domain.routes import HealthView, Plan
+from router.gateway.admit import admit, admitted
 from router.gateway.answer import Answer
+from router.gateway.assignment import Assignment, Means
 from router.gateway.attempt import Reply
-from router.gateway.call import Assignment, Call
+from router.gateway.call import Call
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.meter import Meter
-from router.gateway.plan import choose_alias, facets_of, find_alias, make_plan
-from router.gateway.purses import OverBudget, Purse
+from router.gateway.permit import Permit, permit_for
+from router.gateway.plan import facets_of, find_alias, plan_of
+from router.gateway.purses import Funds, OverBudget, Purse
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Caller, Case, Later, Settler
-from router.gateway.treasury import Dossier, Treasury
-from router.gateway.turns import Dice
+from router.gateway.treasury import Treasury
 
 MAX_DRAINS = 64
 
@@ -52,7 +53,7 @@ class Gateway:
         self.status_of = status_of
         self.settler = Settler(world.ledger, world.observer, world.later)
         treasury.purses.release_ended = self.settler.flush
-        self.dice = Dice(health, RetryBudget(world.clock), world.ids)
+        self.means = Means(health, RetryBudget(world.clock), world.ids, treasury)
         self.drains = 0
 
     def open(
@@ -129,39 +130,43 @@ class Opening:
         """What to tell beside an error: the purse that refused, else that of the budget nearest to its end, once known."""
         if isinstance(error, OverBudget):
             return error.purse
-        nearest = None if self._call is None else self._gateway.treasury.standing(self._call.budgets)
+        funds = None if self._call is None else self._call.funds
+        nearest = None if funds is None else funds.nearest
         return nearest if nearest is not None and nearest.is_seen else None
 
     async def __aenter__(self) -> Answer:
-        world, generation, who = self._gateway.world, self._generation, self._principal
-        snapshot = generation.snapshot
-        started_at, started = world.clock.now_us(), world.clock.monotonic()
-        named = choose_alias(snapshot, who, self._request.api, self._request.fields.model, self._caller.tier)
-        alias = named[0]
-        view = self._gateway.health.view(alias, generation.reach[alias.name])
-        facets = facets_of(alias, who, self._request)
-        plan = make_plan(snapshot, view, named, facets, world.ids.draw())
-        meter = Meter(world.clock)
-        assignment = self._assignment(plan, view, started_at, started)
-        call = self._call = Call(assignment, meter, self._gateway.dice, self._gateway.treasury)
-        await call.prepare()
+        gateway, who, caller, request = self._gateway, self._principal, self._caller, self._request
+        world = gateway.world
+        clock = world.clock
+        started_at, started = clock.now_us(), clock.monotonic()
+        permit = permit_for(self._generation, who, request.api, request.fields.model, caller.tier)
+        draw, alias = world.ids.draw(), permit.alias
+        view = gateway.health.view(alias, self._generation.reach[alias.name])
+        plan = plan_of(permit.survey, view, facets_of(alias, who, request), draw)
+        meter = Meter(clock)
+        call = self._call = Call(self._assignment(permit, plan, view, started_at, started), meter, gateway.means)
+        if (waiting := call.prepare()) is not None:
+            await waiting
         try:
-            reservation = await admit(world.limiter, world.ledger, who, alias, self._request)
+            reservation = admitted(world.limiter, world.ledger, permit.rules, request)
+            if reservation is None:
+                reservation = await admit(world.limiter, permit.rules, request)
         except BaseException:
             call.abandon()
             raise
+        # In the order of its fields: their names would cost more than all the rest.
         case = self._case = Case(
-            id=self._caller.id,
-            caller=self._caller,
-            principal=who,
-            request=self._request,
-            plan=plan,
-            health=view,
-            fingerprint=snapshot.fingerprint,
-            started_at=started_at,
-            started=started,
-            meter=meter,
-            reservation=reservation,
+            caller.id,
+            caller,
+            who,
+            request,
+            plan,
+            view,
+            self._generation.snapshot.fingerprint,
+            started_at,
+            started,
+            meter,
+            reservation,
         )
         if self.on_admitted is not None:
             self.on_admitted(case)
@@ -171,46 +176,34 @@ class Opening:
             self._leave(error)
             raise
         case.status = reply.status
-        return _answer(case, reply, self._gateway.treasury.standing(call.budgets) if call.budgets else None)
+        return _answer(case, reply, call.funds)
 
-    def _assignment(self, plan: Plan, view: HealthView, started_at: int, started: float) -> Assignment:
-        snapshot, who, caller, alias = self._generation.snapshot, self._principal, self._caller, plan.alias
-        total = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
-        wanted = caller.timeout_s
-        budgets = who.budgets if alias.budget is None else (*who.budgets, alias.budget)
+    def _assignment(self, permit: Permit, plan: Plan, view: HealthView, started_at: int, started: float) -> Assignment:
+        caller = self._caller
+        wanted, total = caller.timeout_s, permit.total_s
         return Assignment(
-            generation=self._generation,
-            plan=plan,
-            view=view,
-            request=self._request,
-            forwarded=self._forwarded,
-            deadline=started + (total if wanted is None else min(wanted, total)),
-            is_hurried=wanted is not None,
-            # A request posts to the period in which it was admitted, however long it takes.
-            budgets=self._gateway.treasury.purses.of(budgets, started_at) if budgets else (),
-            dossier=Dossier(
-                caller.id,
-                caller.request_id,
-                who.tenant_id,
-                who.tenant,
-                who.key_id,
-                who.key,
-                plan.requested,
-                snapshot.fingerprint,
-                who.member,
-            ),
-            again=partial(self._again, plan.draw, started_at, started) if FallbackReason.BUDGET in alias.fallbacks else None,
+            permit,
+            plan,
+            view,
+            self._principal,
+            caller,
+            self._request,
+            self._forwarded,
+            started + (total if wanted is None else min(wanted, total)),
+            wanted is not None,
+            permit.funds(self._gateway.treasury.purses, started_at),
+            partial(self._again, plan.draw, started_at, started) if permit.hands_over else None,
         )
 
     def _again(self, draw: float, started_at: int, started: float, name: str) -> Assignment | None:
         """The assignment as if `name` had been asked for, with the same dice; None if the caller may not use it."""
-        snapshot, who = self._generation.snapshot, self._principal
-        alias = find_alias(snapshot, name)
-        if alias is None or not who.may_use(name):
+        generation, who, request = self._generation, self._principal, self._request
+        if not who.may_use(name) or find_alias(generation.snapshot, name) is None:
             return None
-        view = self._gateway.health.view(alias, self._generation.reach[alias.name])
-        plan = make_plan(snapshot, view, (alias, name), facets_of(alias, who, self._request), draw)
-        return self._assignment(plan, view, started_at, started)
+        permit = permit_for(generation, who, request.api, name, None)
+        view = self._gateway.health.view(permit.alias, generation.reach[permit.alias.name])
+        plan = plan_of(permit.survey, view, facets_of(permit.alias, who, request), draw)
+        return self._assignment(permit, plan, view, started_at, started)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -241,19 +234,19 @@ class Opening:
             self._gateway.settler.settle(case)
 
 
-def _answer(case: Case, reply: Reply, purse: Purse | None) -> Answer:
-    meter = case.meter
+def _answer(case: Case, reply: Reply, funds: Funds | None) -> Answer:
+    meter, attempt = case.meter, reply.attempt
     return Answer(
-        status=reply.status,
-        content_type=reply.content_type,
-        body=reply.body,
-        frames=reply.frames,
-        passed=reply.passed,
-        provider=reply.attempt.candidate.target.provider,
-        upstream_request_id=reply.attempt.upstream_request_id,
-        attempts=len(meter.attempts),
-        cost=meter.cost if reply.frames is None else None,
-        purse=purse,
-        case=case,
-        dropped=reply.dropped,
+        reply.status,
+        reply.content_type,
+        reply.body,
+        reply.frames,
+        reply.passed,
+        attempt.candidate.target.provider,
+        attempt.upstream_request_id,
+        len(meter.attempts),
+        meter.cost if reply.frames is None else None,
+        None if funds is None else funds.nearest,
+        case,
+        reply.dropped,
     )

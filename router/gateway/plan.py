@@ -1,8 +1,8 @@
 """Which alias answers, and its targets in order: pure functions of (snapshot, health view, request facets, draw)."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -14,6 +14,7 @@ from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import Principal
 from router.domain.requests import API_KIND, Api, Kind, ModelRequest
 from router.domain.routes import (
+    ALL_WELL,
     Affinity,
     Alias,
     Candidate,
@@ -38,11 +39,11 @@ DEFAULTS_KEY = {
 }
 DOES_NOT_SPEAK = "does not speak"
 NO_PRICE = "no price is known"
+EJECTED = "ejected"
 OWN = "target"
 """How a candidate comes in that is no fallback's."""
 _MODEL_NAME = re.compile(r"[!-~]{1,256}")
 """What may pass through a wildcard: it ends up in headers, URLs and logs."""
-_NO_CANDIDATES: Mapping[FallbackReason, tuple[Candidate, ...]] = {}
 
 
 def choose_alias(
@@ -125,69 +126,128 @@ def _short_hash(salt: str, text: str | bytes) -> str:
     return blake2b(raw, key=salt.encode()[:64], digest_size=12).hexdigest()
 
 
-def make_plan(snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], facets: Facets, draw: float) -> Plan:
-    """The plan for an alias as `choose_alias` returned it. Same arguments, same plan: `explain` and replay call this too."""
+class Option(msgspec.Struct, frozen=True):
+    """One target of an alias. `reason` is why it can never serve these requests, "" where it can."""
+
+    target: Target
+    candidate: Candidate
+    reason: str
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """All targets of one alias, as one name and one API find them. `sole` is the plan's part where nothing has to be
+    chosen: at most one target can serve, and it is well."""
+
+    alias: Alias
+    options: tuple[Option, ...]
+    sole: tuple[Candidate, ...] | None
+    excluded: tuple[Exclusion, ...]
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """Everything of a plan that is known before its request: who could be asked, for the alias itself and for each reason
+    to ask another. `is_fixed`: while all is well the plan is the same every time, whatever the dice say."""
+
+    alias: Alias
+    requested: str
+    own: Stock
+    typed: Mapping[FallbackReason, tuple[Stock, ...]]
+    fixed_typed: Mapping[FallbackReason, tuple[Candidate, ...]]
+    excluded: tuple[Exclusion, ...]
+    is_fixed: bool
+
+
+def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
+    """Who could answer requests of `api` for an alias as `choose_alias` returned it."""
     alias, requested = named
-    planner = _Planner(snapshot, health, facets, draw, [])
-    own = planner.candidates(alias, requested, OWN)
-    typed = (
-        {reason: tuple(planner.fallbacks(alias, reason)) for reason in alias.fallbacks}
-        if alias.fallbacks
-        else _NO_CANDIDATES
+    own = _stock(snapshot, alias, requested, OWN, api)
+    typed = {reason: tuple(_fallbacks(snapshot, alias, reason, api)) for reason in alias.fallbacks}
+    every = [own, *(stock for stocks in typed.values() for stock in stocks)]
+    return Survey(
+        alias=alias,
+        requested=requested,
+        own=own,
+        typed=typed,
+        fixed_typed={reason: tuple(c for s in stocks for c in s.sole or ()) for reason, stocks in typed.items()},
+        excluded=tuple(e for stock in every for e in stock.excluded),
+        is_fixed=all(stock.sole is not None for stock in every),
     )
-    return Plan(alias, requested, tuple(own), typed, tuple(planner.excluded), facets, draw)
 
 
-@dataclass(slots=True)
-class _Planner:
-    """What every step of one plan shares; `excluded` collects what was left out."""
+def plan_of(found: Survey, health: HealthView, facets: Facets, draw: float) -> Plan:
+    """The plan for one request: who is left out for now, and in which order the others are asked."""
+    own = found.own.sole
+    if health is ALL_WELL and found.is_fixed and own is not None:
+        return Plan(found.alias, found.requested, own, found.fixed_typed, found.excluded, facets, draw)
+    excluded: list[Exclusion] = []
+    own = tuple(_ordered(found.own, health, facets, draw, excluded))
+    typed = {
+        reason: tuple([c for stock in stocks for c in _ordered(stock, health, facets, draw, excluded)])
+        for reason, stocks in found.typed.items()
+    }
+    return Plan(found.alias, found.requested, own, typed, tuple(excluded), facets, draw)
 
-    snapshot: Snapshot
-    health: HealthView
-    facets: Facets
-    draw: float
-    excluded: list[Exclusion]
 
-    def candidates(self, alias: Alias, requested: str, via: str) -> list[Candidate]:
-        usable: list[Target] = []
-        targets = self._priced(alias, requested) if alias.is_wildcard else alias.targets
-        for target in targets:
-            reason = self._why_not(target)
-            if reason:
-                self.excluded.append(Exclusion(target, reason))
-            else:
-                usable.append(target)
-        ordered = order_targets(alias, usable, self.health, self.draw, self.facets.affinity_key)
-        return [Candidate(t, alias, _upstream_model(alias, t, requested), via) for t in ordered]
+def make_plan(snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], facets: Facets, draw: float) -> Plan:
+    """The plan for an alias as `choose_alias` returned it. Same arguments, same plan: `explain` and replay call this; live
+    traffic keeps the survey."""
+    return plan_of(survey(snapshot, named, facets.api), health, facets, draw)
 
-    def fallbacks(self, alias: Alias, reason: FallbackReason) -> list[Candidate]:
-        """Targets of the aliases named for `reason`, then of their own defaults: the graph is acyclic, so this ends."""
-        found: list[Candidate] = []
-        for name in alias.fallbacks.get(reason, ()):
-            other = find_alias(self.snapshot, name)
-            if other is not None:
-                found += self.candidates(other, name, f"{reason.value}: {name}")
-                found += self.fallbacks(other, FallbackReason.DEFAULT)
-        return found
 
-    def _priced(self, alias: Alias, requested: str) -> list[Target]:
-        """A wildcard's targets at the price of the model they are asked for: the table could not know it before."""
-        free = self.snapshot.unknown_price is UnknownPrice.FREE
-        types = self.snapshot.providers
-        return [
-            t if t.price is not None else _with_price(t, types[t.provider].type, _upstream_model(alias, t, requested), free)
-            for t in alias.targets
-        ]
+def _ordered(
+    stock: Stock, health: HealthView, facets: Facets, draw: float, excluded: list[Exclusion]
+) -> Iterator[Candidate]:
+    """The candidates in the order to try them; `excluded` gets what was left out."""
+    usable: list[Target] = []
+    candidates: dict[int, Candidate] = {}
+    for option in stock.options:
+        reason = EJECTED if option.target.id in health.ejected else option.reason
+        if reason:
+            excluded.append(Exclusion(option.target, reason))
+        else:
+            usable.append(option.target)
+            candidates[id(option.target)] = option.candidate
+    for target in order_targets(stock.alias, usable, health, draw, facets.affinity_key):
+        yield candidates[id(target)]
 
-    def _why_not(self, target: Target) -> str:
-        if target.id in self.health.ejected:
-            return "ejected"
-        provider = self.snapshot.providers[target.provider]
-        if self.facets.api not in provider.apis and self.facets.api not in provider.translates:
-            return f"{provider.name} {DOES_NOT_SPEAK} {self.facets.api.value}"
-        if target.price is None and self.snapshot.unknown_price is UnknownPrice.REJECT:
-            return NO_PRICE
-        return ""
+
+def _stock(snapshot: Snapshot, alias: Alias, requested: str, via: str, api: Api) -> Stock:
+    targets = _priced(snapshot, alias, requested) if alias.is_wildcard else alias.targets
+    options = tuple(
+        Option(t, Candidate(t, alias, _upstream_model(alias, t, requested), via), _why_not(snapshot, t, api))
+        for t in targets
+    )
+    able = tuple(option.candidate for option in options if not option.reason)
+    excluded = tuple(Exclusion(option.target, option.reason) for option in options if option.reason)
+    return Stock(alias, options, able if len(able) <= 1 else None, excluded)
+
+
+def _fallbacks(snapshot: Snapshot, alias: Alias, reason: FallbackReason, api: Api) -> Iterator[Stock]:
+    """The aliases named for `reason`, then their own defaults: the graph is acyclic, so this ends."""
+    for name in alias.fallbacks.get(reason, ()):
+        other = find_alias(snapshot, name)
+        if other is not None:
+            yield _stock(snapshot, other, name, f"{reason.value}: {name}", api)
+            yield from _fallbacks(snapshot, other, FallbackReason.DEFAULT, api)
+
+
+def _priced(snapshot: Snapshot, alias: Alias, requested: str) -> list[Target]:
+    """A wildcard's targets at the price of the model they are asked for: the table could not know it before."""
+    free = snapshot.unknown_price is UnknownPrice.FREE
+    types = snapshot.providers
+    return [
+        t if t.price is not None else _with_price(t, types[t.provider].type, _upstream_model(alias, t, requested), free)
+        for t in alias.targets
+    ]
+
+
+def _why_not(snapshot: Snapshot, target: Target, api: Api) -> str:
+    provider = snapshot.providers[target.provider]
+    if api not in provider.apis and api not in provider.translates:
+        return f"{provider.name} {DOES_NOT_SPEAK} {api.value}"
+    if target.price is None and snapshot.unknown_price is UnknownPrice.REJECT:
+        return NO_PRICE
+    return ""
 
 
 @lru_cache(maxsize=4096)

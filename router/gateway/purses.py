@@ -7,6 +7,7 @@ tested only by the database, when a lease is taken; here nothing can be overshot
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from router.domain.alerts import Alert, BudgetExhausted, BudgetHolder, BudgetThreshold
 from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
@@ -14,6 +15,7 @@ from router.domain.errors import BudgetExceeded, StorageUnavailable
 from router.domain.ledger import LedgerEntry
 from router.domain.ports import BudgetStore, Clock, LedgerStore, Tasks
 from router.domain.usage import NanoUSD, usd_text
+from router.gateway.bounds import Bound
 from router.gateway.instants import instant_text
 
 Notify = Callable[[Alert], None]
@@ -62,6 +64,8 @@ class Purse:
     posting: Posting = field(init=False)
     """Where what is spent from it is posted."""
     limit_text: str = field(init=False)
+    reset_text: str = field(init=False)
+    """When its period ends, as callers read it; "" where it does not."""
     warns_at: int = field(init=False)
     """Nano-USD spent at which its holder is warned."""
 
@@ -74,6 +78,8 @@ class Purse:
         self.is_hard = budget.terms.mode is BudgetMode.HARD
         self.posting = Posting(budget.id, self.period.key, self.is_hard)
         self.limit_text = usd_text(budget.limit)
+        ends = self.period.ends_at
+        self.reset_text = "" if ends is None else instant_text(ends)
         self.warns_at = -(-budget.limit * budget.terms.warning_ppm // 1_000_000)
 
     @property
@@ -89,7 +95,7 @@ class Purse:
         """Count what a request has cost; past the warning threshold, say so once."""
         self.spent_since += cost
         self.unflushed += cost
-        if not self.is_warned and self.standing.posted + self.spent_since >= self.warns_at:
+        if self.standing.posted + self.spent_since >= self.warns_at and not self.is_warned:
             self.is_warned = True
             limit, spent = self.budget.limit, self.spent
             percent = spent * 100 // limit if limit else 100
@@ -97,8 +103,8 @@ class Purse:
 
     def refusal(self, amount: int) -> OverBudget:
         """402: which budget, its limit, what is spent, when it resets."""
-        budget, ends = self.budget, self.period.ends_at
-        resets = f"it resets at {instant_text(ends)}" if ends is not None else "it does not reset"
+        budget = self.budget
+        resets = f"it resets at {self.reset_text}" if self.reset_text else "it does not reset"
         return OverBudget(
             f"the {budget.terms.schedule} budget of this {budget.scope.value} has no room for a request that may cost "
             f"{usd_text(NanoUSD(amount))} USD: limit {usd_text(budget.limit)} USD, "
@@ -122,24 +128,50 @@ class Purse:
         self.spent_since = self.unflushed
 
 
-@dataclass(slots=True)
+class Funds:
+    """What one request counts against: a purse for each budget, in the period in which it was admitted. `postings` is where
+    its cost is posted. Made once for many requests: `serves` says for which."""
+
+    __slots__ = ("hard", "postings", "purses", "since", "soft", "until")
+
+    def __init__(self, purses: Sequence[Purse], since: int, until: float) -> None:
+        self.purses = tuple(purses)
+        self.since = since
+        self.until = until
+        self.hard = tuple([p for p in purses if p.is_hard])
+        self.soft = tuple([p for p in purses if not p.is_hard])
+        self.postings = tuple([p.posting for p in self.hard + self.soft])
+
+    @property
+    def nearest(self) -> Purse | None:
+        """The purse of the budget that is nearest to its end, None where no budget applies."""
+        nearest, least = None, 0.0
+        for purse in self.purses:
+            limit = purse.budget.limit
+            left = (limit - purse.standing.posted - purse.spent_since) / (limit or 1)
+            if nearest is None or left < least:
+                nearest, least = purse, left
+        return nearest
+
+
 class Hold:
     """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
     has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 
-    amount: NanoUSD
-    hard: tuple[Purse, ...]
-    soft: tuple[Purse, ...]
-    postings: tuple[Posting, ...]
-    cost: NanoUSD | None = None
-    is_released: bool = False
+    __slots__ = ("bound", "cost", "funds", "is_released")
+
+    def __init__(self, funds: Funds, bound: Bound) -> None:
+        self.funds = funds
+        self.bound = bound
+        self.cost: NanoUSD | None = None
+        self.is_released = False
 
     def settle(self, cost: NanoUSD) -> None:
         """Count what it has cost; the first time counts."""
         if self.cost is not None:
             return
         self.cost = cost
-        for purse in self.hard + self.soft:
+        for purse in self.funds.purses:
             purse.charge(cost)
 
     def release(self) -> None:
@@ -147,9 +179,10 @@ class Hold:
         if self.is_released or self.cost is None:
             return
         self.is_released = True
-        for purse in self.hard:
-            purse.held -= self.amount
-            purse.leased = max(purse.leased - self.cost, 0)
+        amount, cost = self.bound.amount, self.cost
+        for purse in self.funds.hard:
+            purse.held -= amount
+            purse.leased = purse.leased - cost if purse.leased > cost else 0
 
     def cancel(self) -> None:
         """Nothing was sent, and nothing is in the journal."""
@@ -184,29 +217,33 @@ class Purses:
         self._purses: dict[tuple[str, str], Purse] = {}
         self.release_ended: Callable[[], None] = _nothing
 
-    def of(self, budgets: Sequence[Budget], at_us: int) -> tuple[Purse, ...]:
-        """The purse of each, for what is admitted at `at_us`."""
-        return tuple([self.purse(budget, budget.period_at(at_us)) for budget in budgets])
+    def of(self, budgets: Sequence[Budget], at_us: int) -> Funds:
+        """The purse of each, for what is admitted at `at_us` and until the first of their periods is over."""
+        purses = [self.purse(budget, budget.period_at(at_us)) for budget in budgets]
+        ends = [purse.period.ends_at for purse in purses if purse.period.ends_at is not None]
+        return Funds(purses, at_us, min(ends, default=inf))
 
-    async def hold(self, purses: Sequence[Purse], amount: NanoUSD) -> Hold:
-        """Set `amount` aside in every hard budget, or in none. Raises BudgetExceeded, StorageUnavailable.
-
-        Soft budgets are only noted. In the common case this never waits.
-        """
-        while True:
-            now = self._boottime()
-            lacking = [p for p in purses if p.is_hard and (p.leased - p.held < amount or p.good_until <= now)]
-            if not lacking:
-                break
-            self.release_ended()
-            for purse in lacking:
-                await self._fill(purse, amount)
-        hard = tuple([p for p in purses if p.is_hard])
-        for purse in hard:
+    def take(self, funds: Funds, bound: Bound) -> Hold | None:
+        """Set the bound aside in every hard budget; None, and nothing is, where a lease must be taken first. Soft budgets
+        are only noted."""
+        now, amount = self._boottime(), bound.amount
+        for purse in funds.hard:
+            if purse.leased - purse.held < amount or purse.good_until <= now:
+                return None
+        for purse in funds.hard:
             purse.held += amount
             purse.used_at = now
-        soft = () if len(hard) == len(purses) else tuple([p for p in purses if not p.is_hard])
-        return Hold(amount, hard, soft, tuple([p.posting for p in hard + soft]))
+        return Hold(funds, bound)
+
+    async def hold(self, funds: Funds, bound: Bound) -> Hold:
+        """`take`, with the leases that it needs. Raises BudgetExceeded, StorageUnavailable; then nothing is set aside."""
+        while (hold := self.take(funds, bound)) is None:
+            self.release_ended()
+            now, amount = self._boottime(), bound.amount
+            for purse in funds.hard:
+                if purse.free < amount or purse.good_until <= now:
+                    await self._fill(purse, amount)
+        return hold
 
     def holds(self, budget: str, period: str) -> bool:
         """Whether anything is free that could be given back."""

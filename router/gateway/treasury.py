@@ -1,35 +1,17 @@
 """What must be true before an attempt is sent: the money for it is set aside, and a line on disk says so."""
 
-from collections.abc import Sequence
-from operator import attrgetter
-
-import msgspec
-
 from router.config.tokenizers import tokenizer_of
 from router.domain.errors import PriceUnknown, StorageUnavailable
-from router.domain.ledger import OpenedAttempt
 from router.domain.ports import Journal, TokenCounter
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import NanoUSD
 from router.gateway.bounds import Bound, bound_of
-from router.gateway.meter import Attempt
-from router.gateway.purses import Hold, OverBudget, Purse, Purses
+from router.gateway.purses import Funds, Hold, OverBudget, Purse, Purses
 from router.gateway.reach import Reach
 from router.gateway.texts import texts_of
 
-Budgets = Sequence[Purse]
-"""What a request counts against, each in the period in which it was admitted."""
-
-_is_hard = attrgetter("is_hard")
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
-
-
-class Secured(msgspec.Struct, frozen=True):
-    """Money set aside for one attempt, and the bound it was set aside for."""
-
-    hold: Hold
-    bound: Bound
 
 
 class Treasury:
@@ -44,31 +26,25 @@ class Treasury:
         self._reach = reach
         self.tokens = tokens
 
-    async def secure(self, budgets: Budgets, candidate: Candidate, request: ModelRequest) -> Secured | None:
-        """Hold what an attempt at `candidate` can cost in every budget; None where no budget applies.
+    def at_hand(self, funds: Funds, candidate: Candidate, request: ModelRequest) -> Hold | None:
+        """Hold what an attempt at `candidate` can cost in every budget; None where only `secure` can, which may wait.
 
-        Raises BudgetExceeded, PriceUnknown, UnsupportedFeature or InvalidRequest (what cannot be bounded under a hard
-        budget), StorageUnavailable.
+        Raises PriceUnknown, UnsupportedFeature or InvalidRequest: what cannot be bounded under a hard budget.
         """
-        if not budgets:
-            return None
-        bound = _UNBOUNDED
-        if any(map(_is_hard, budgets)):
-            price = candidate.target.price
-            if price is None:
-                raise PriceUnknown(
-                    f"{candidate.target.id} has no known price, and a hard budget cannot be kept without one", param="model"
-                )
-            bound = bound_of(request, candidate, price)
+        return self.purses.take(funds, _bound(funds, candidate, request))
+
+    async def secure(self, funds: Funds, candidate: Candidate, request: ModelRequest) -> Hold:
+        """`at_hand`, waiting for a lease where one is needed. Raises BudgetExceeded and StorageUnavailable too."""
+        bound = _bound(funds, candidate, request)
         try:
-            return Secured(await self.purses.hold(budgets, bound.amount), bound)
+            return await self.purses.hold(funds, bound)
         except OverBudget as refused:
             closer = await self._counted(candidate, request, refused.purse)
             if closer is None or closer.amount >= bound.amount:
                 refused.purse.tell_refused()
                 raise
         try:
-            return Secured(await self.purses.hold(budgets, closer.amount), closer)
+            return await self.purses.hold(funds, closer)
         except OverBudget as refused:
             refused.purse.tell_refused()
             raise
@@ -86,62 +62,22 @@ class Treasury:
         count = await self.tokens.count(tokenizer, texts.parts)
         return None if count is None else bound_of(request, candidate, price, texts.rest + count)
 
-    def require_database(self, budgets: Budgets) -> None:
-        """Raises StorageUnavailable while the database is out of reach, if one of `budgets` is hard."""
-        if self._reach.is_lost and any(map(_is_hard, budgets)):
+    def require_database(self, funds: Funds) -> None:
+        """Raises StorageUnavailable while the database is out of reach, if one of the budgets is hard."""
+        if self._reach.is_lost and funds.hard:
             raise StorageUnavailable(
                 "the database cannot be reached, and a hard budget is not spent without it",
                 hint="budgets.on_db_loss is deny",
             )
 
-    def standing(self, budgets: Budgets) -> Purse | None:
-        """The purse of the budget that is nearest to its end, None where no budget applies."""
-        if len(budgets) == 1:
-            return budgets[0]
-        return min(budgets, key=lambda p: (p.budget.limit - p.spent) / max(p.budget.limit, 1), default=None)
 
-
-class Dossier(msgspec.Struct, frozen=True):
-    """Who an attempt is made for: what its line in the journal names. `id` is the request's in the ledger."""
-
-    id: str
-    request_id: str
-    tenant_id: str
-    tenant: str
-    key_id: str
-    key: str
-    requested: str
-    fingerprint: str
-    member: str = ""
-
-    def opening(self, request: ModelRequest, attempt: Attempt) -> OpenedAttempt:
-        """The line to write before `attempt` is sent."""
-        candidate = attempt.candidate
-        price = candidate.target.price
-        # In the order of its fields: their names would cost more than all the rest.
-        return OpenedAttempt(
-            self.id,
-            attempt.number,
-            attempt.started_at,
-            self.request_id,
-            self.tenant_id,
-            self.tenant,
-            self.key_id,
-            self.key,
-            request.api.value,
-            candidate.alias.name,
-            self.requested,
-            request.stream,
-            candidate.target.provider,
-            candidate.target.id,
-            candidate.upstream_model,
-            attempt.credential,
-            self.fingerprint,
-            attempt.held,
-            max(1, len(request.body) // 4),
-            price.input if price is not None else 0,
-            price.output if price is not None else 0,
-            price is not None,
-            attempt.postings,
-            self.member,
+def _bound(funds: Funds, candidate: Candidate, request: ModelRequest) -> Bound:
+    """What must be set aside: under soft budgets alone nothing."""
+    if not funds.hard:
+        return _UNBOUNDED
+    price = candidate.target.price
+    if price is None:
+        raise PriceUnknown(
+            f"{candidate.target.id} has no known price, and a hard budget cannot be kept without one", param="model"
         )
+    return bound_of(request, candidate, price)

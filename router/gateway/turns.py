@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import msgspec
 
 from router.domain.ledger import Outcome
-from router.domain.ports import Ids
 from router.domain.routes import Candidate, Credential, FallbackReason, HealthView, Plan
+from router.gateway.assignment import Means
 from router.gateway.generation import Generation
-from router.gateway.health import Health
-from router.gateway.retries import MAX_WAIT_FOR_SAME_S, RetryBudget, backoff_s
+from router.gateway.retries import MAX_WAIT_FOR_SAME_S, backoff_s
 from router.providers.credentials import choose
 
 _MAY_RECOVER = frozenset({Outcome.SERVER_ERROR, Outcome.CONNECT, Outcome.TIMEOUT, Outcome.RESET, Outcome.RATE_LIMITED})
@@ -42,15 +41,6 @@ class Turn(msgspec.Struct, frozen=True):
     is_rotation: bool = False
 
 
-@dataclass(slots=True)
-class Dice:
-    """What choosing turns shares over all requests."""
-
-    health: Health
-    budget: RetryBudget
-    ids: Ids
-
-
 class Turns:
     """The order of one request's attempts: own targets, then the fallbacks that fit, then a second visit after a pause.
 
@@ -59,11 +49,11 @@ class Turns:
     last is not visited twice. `made`: calls the request has made already, under another plan.
     """
 
-    def __init__(self, generation: Generation, plan: Plan, view: HealthView, dice: Dice, *, made: int = 0) -> None:
+    def __init__(self, generation: Generation, plan: Plan, view: HealthView, means: Means, *, made: int = 0) -> None:
         self._generation = generation
         self._plan = plan
         self._view = view
-        self._dice = dice
+        self._means = means
         self._queue = deque(plan.candidates)
         self._has_fallen_back = False
         self._turned_to: set[FallbackReason] = set()
@@ -98,7 +88,7 @@ class Turns:
         coming = self._turn(self._queue.popleft()) if self._queue else self._second_visit(left_s)
         if coming is None or failed.outcome is Outcome.FORCED:
             return coming
-        return coming if self._dice.budget.take(self._plan.alias.name) else None
+        return coming if self._means.retries.take(self._plan.alias.name) else None
 
     def past(self, reason: FallbackReason | None = None) -> Turn | None:
         """The next attempt where one need not be made: its target cannot be told the request, or is certain to refuse it for
@@ -121,8 +111,8 @@ class Turns:
         spec = self._generation.providers[candidate.target.provider].spec
         if len(spec.credentials) <= 1:
             return Turn(candidate, spec.credentials[0] if spec.credentials else None)
-        resting = self._dice.health.resting(spec.name)
-        chosen = choose(spec.credentials, resting, self._dice.ids.draw())
+        resting = self._means.health.resting(spec.name)
+        chosen = choose(spec.credentials, resting, self._means.ids.draw())
         return Turn(candidate, chosen or spec.credentials[0])
 
     def _other_credential(self, turn: Turn) -> Credential | None:
@@ -130,7 +120,7 @@ class Turns:
         if len(spec.credentials) <= 1 or turn.credential is None:
             return None
         used = {t.credential.label for t, _ in self._failures if t.credential and t.candidate.target.provider == spec.name}
-        return choose(spec.credentials, self._dice.health.resting(spec.name) | used, self._dice.ids.draw())
+        return choose(spec.credentials, self._means.health.resting(spec.name) | used, self._means.ids.draw())
 
     def _fall_back(self) -> None:
         if self._has_fallen_back:
@@ -149,7 +139,7 @@ class Turns:
             return None
         turn, failed = able[self._visits % len(able)]
         asked = failed.retry_after or 0.0
-        wait = max(asked, backoff_s(self._visits, self._dice.ids.draw()))
+        wait = max(asked, backoff_s(self._visits, self._means.ids.draw()))
         self._visits += 1
         if asked > MAX_WAIT_FOR_SAME_S or wait >= left_s:
             return None

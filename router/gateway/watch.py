@@ -2,7 +2,7 @@
 
 from router.domain.ports import Journal
 from router.gateway.meter import Attempt, Meter
-from router.gateway.treasury import Secured
+from router.gateway.purses import Hold
 from router.providers.dialect import StreamMeter
 from router.providers.translated import SSE, Framing
 
@@ -23,7 +23,7 @@ class Watch:
         stream: StreamMeter,
         *,
         request: str,
-        secured: Secured | None,
+        hold: Hold | None,
         framing: Framing = SSE,
     ) -> None:
         self._clock = meter.clock
@@ -31,7 +31,7 @@ class Watch:
         self._attempt = attempt
         self._stream = stream
         self._request = request
-        self._allowed = None if secured is None else secured.bound.output_tokens
+        self._allowed = None if hold is None else hold.bound.output_tokens
         self._events = 0
         self._framing = framing
         self._looked_at = self._clock.monotonic()

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from router.domain.limits import UNLIMITED, Allowance, LimitRule, LimitScope, Refusal, Resource
+from router.domain.limits import (
+    UNLIMITED,
+    Allowance,
+    LimitRule,
+    LimitScope,
+    Refusal,
+    Resource,
+    key_of,
+    scope_and_subject,
+)
 from router.domain.ports import Clock, Reservation
 from router.limits.table import WindowTable
 from router.limits.window import WINDOW_US, Slot, Window
@@ -42,7 +51,7 @@ class MemoryLimiter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._table: WindowTable[tuple[LimitScope, str]] = WindowTable()
+        self._table: WindowTable[str] = WindowTable()
 
     @property
     def subjects(self) -> int:
@@ -51,13 +60,13 @@ class MemoryLimiter:
 
     def in_flight(self, scope: LimitScope, subject: str) -> int:
         """Requests of this subject that hold a slot now."""
-        window = self._table.windows.get((scope, subject))
+        window = self._table.windows.get(key_of(scope, subject))
         return 0 if window is None else window.parallel
 
     def windows(self) -> Iterator[tuple[LimitScope, str, Window]]:
         """Every subject that is remembered, with its window as it stands; call `expire` before reading one."""
-        for (scope, subject), window in self._table.windows.items():
-            yield scope, subject, window
+        for key, window in self._table.windows.items():
+            yield *scope_and_subject(key), window
 
     async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
         return self.decide(rules, tokens)
@@ -69,10 +78,9 @@ class MemoryLimiter:
             self._table.forget_idle(now_us)
         holds: list[_Hold] = []
         for rule in rules:
-            subject = (rule.scope, rule.subject)
-            window = self._table.windows.get(subject)
+            window = self._table.windows.get(rule.key)
             if window is None:
-                window = self._table.remember(subject, now_us)
+                window = self._table.remember(rule.key, now_us)
             window.expire(now_us)
             limit = rule.limits.tokens
             hold = tokens if limit is None or tokens <= limit else limit
@@ -87,22 +95,23 @@ class MemoryLimiter:
         now_us = int(self._clock.monotonic() * 1e6)
         if now_us >= self._table.due_us:
             self._table.forget_idle(now_us)
-        windows = self._table.windows
+        windows, horizon = self._table.windows, now_us - WINDOW_US
         checked: list[_Checked] = []
         is_refused = False
         for rule in rules:
             limits = rule.limits
-            subject = (rule.scope, rule.subject)
-            window = windows.get(subject)
+            window = windows.get(rule.key)
             if window is None:
-                window = self._table.remember(subject, now_us)
-            window.expire(now_us)
-            hold = tokens if limits.tokens is None or tokens <= limits.tokens else limits.tokens
+                window = self._table.remember(rule.key, now_us)
+            if window.oldest is not None and window.oldest.last_us <= horizon:
+                window.expire(now_us)
+            limit = limits.tokens
+            hold = tokens if limit is None or tokens <= limit else limit
             checked.append((rule, window, hold))
             if (
-                (limits.requests is not None and window.requests >= limits.requests)
+                (limit is not None and (window.tokens + hold > limit or limit == 0))
+                or (limits.requests is not None and window.requests >= limits.requests)
                 or (limits.parallel is not None and window.parallel >= limits.parallel)
-                or (limits.tokens is not None and (window.tokens + hold > limits.tokens or limits.tokens == 0))
             ):
                 is_refused = True
         if is_refused:
@@ -126,18 +135,16 @@ def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
         limit = rule.limits.tokens
         if limit is not None and (by_tokens is None or limit - window.tokens < left_tokens):
             by_tokens, limit_tokens, left_tokens, held = window, limit, limit - window.tokens, hold
-    if by_requests is None and by_tokens is None:
-        return UNLIMITED
-    reset_requests_us = 0 if by_requests is None else by_requests.requests_free_us(1, now_us)
-    reset_tokens_us = 0 if by_tokens is None else by_tokens.tokens_free_us(held, now_us)
-    return Allowance(
-        None if by_requests is None else limit_requests,
-        None if by_requests is None else max(0, left_requests),
-        None if by_requests is None else -(-reset_requests_us // 1000),
-        None if by_tokens is None else limit_tokens,
-        None if by_tokens is None else max(0, left_tokens),
-        None if by_tokens is None else -(-reset_tokens_us // 1000),
-    )
+    if by_requests is None:
+        if by_tokens is None:
+            return UNLIMITED
+        reset_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
+        return Allowance(None, None, None, limit_tokens, max(0, left_tokens), reset_ms)
+    reset_ms = -(-by_requests.requests_free_us(1, now_us) // 1000)
+    if by_tokens is None:
+        return Allowance(limit_requests, max(0, left_requests), reset_ms)
+    reset_tokens_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
+    return Allowance(limit_requests, max(0, left_requests), reset_ms, limit_tokens, max(0, left_tokens), reset_tokens_ms)
 
 
 def _refusal(checked: Sequence[_Checked], now_us: int) -> Refusal:

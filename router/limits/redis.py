@@ -78,12 +78,17 @@ class RedisLimiter:
 
     # -- requests ---------------------------------------------------------------------------------------------
 
-    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+    def decide(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal | None:
         if not rules:
             return HeldReservation(UNLIMITED, ())
-        keys = self._settings.names.windows(rules)
         if self._mode is Mode.LOCAL:
-            return self._decide_alone(rules, keys, tokens)
+            return self._decide_alone(rules, self._settings.names.windows(rules), tokens)
+        return None
+
+    async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        if (decision := self.decide(rules, tokens)) is not None:
+            return decision
+        keys = self._settings.names.windows(rules)
         ask = Ask(rules, keys, tokens, self._loop.create_future())
         self._outbox.append(ask)
         if not self._is_flush_due:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from router.domain.limits import UNLIMITED, Allowance, LimitRule, LimitScope, Refusal, Resource
+from router.domain.limits import UNLIMITED, Allowance, LimitRule, LimitScope, Refusal, Resource, key_of
 from router.domain.ports import Reservation
 
 MAX_ASKS = 256
@@ -64,10 +64,10 @@ class Names:
         object.__setattr__(self, "epoch", f"{self.prefix}:epoch")
 
     def window(self, scope: LimitScope, subject: str) -> str:
-        return f"{self.prefix}:{scope}:{subject}"
+        return f"{self.prefix}:{key_of(scope, subject)}"
 
     def windows(self, rules: Sequence[LimitRule]) -> tuple[str, ...]:
-        return tuple([self.window(rule.scope, rule.subject) for rule in rules])
+        return tuple([f"{self.prefix}:{rule.key}" for rule in rules])
 
 
 class Batch:

@@ -175,6 +175,9 @@ class OpenLimiter:
         self.asked: list[tuple[tuple[LimitRule, ...], int]] = []
 
     async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
+        return self.decide(rules, tokens)
+
+    def decide(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
         self.asked.append((tuple(rules), tokens))
         if self.refusal is not None:
             return self.refusal

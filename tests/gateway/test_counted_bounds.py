@@ -12,10 +12,10 @@ from router.domain.requests import Api, Kind, parse_request
 from router.domain.routes import Alias, Candidate, Target
 from router.domain.usage import NanoUSD, Price
 from router.gateway.bounds import bound_of
-from router.gateway.purses import Purses
+from router.gateway.purses import Hold, Purses
 from router.gateway.reach import Reach
 from router.gateway.texts import texts_of
-from router.gateway.treasury import Secured, Treasury
+from router.gateway.treasury import Treasury
 from tests.gateway.fakes import BudgetTable, FakeClock, ListJournal, chat
 from tests.gateway.test_budgets import LoopTasks
 
@@ -67,7 +67,7 @@ class Desk:
         budget = Budget(BudgetScope.TENANT, "t1", NanoUSD(limit), BudgetTerms(mode))
         self.budgets = purses.of([budget], clock.now_us())
 
-    async def secure(self, at: Candidate | None = None, request: Any = REQUEST) -> Secured:
+    async def secure(self, at: Candidate | None = None, request: Any = REQUEST) -> Hold:
         secured = await self.treasury.secure(self.budgets, at or candidate(), request)
         assert secured is not None
         return secured
@@ -84,28 +84,28 @@ def test_the_count_is_far_below_the_bytes() -> None:
 async def test_where_the_bytes_have_room_nothing_is_counted() -> None:
     counter = Counter()
     secured = await Desk(BY_BYTES, counter).secure()
-    assert (secured.hold.amount, secured.bound.amount, counter.asked) == (BY_BYTES, BY_BYTES, [])
+    assert (secured.bound.amount, secured.funds.hard[0].held, counter.asked) == (BY_BYTES, BY_BYTES, [])
 
 
 async def test_where_they_have_none_the_tokens_are_held() -> None:
     counter = Counter()
     desk = Desk(BY_BYTES - 1, counter)
     secured = await desk.secure()
-    assert (secured.hold.amount, secured.bound.amount) == (BY_TOKENS, BY_TOKENS)
+    assert (secured.bound.amount, secured.funds.hard[0].held) == (BY_TOKENS, BY_TOKENS)
     assert secured.bound.output_tokens == 50
     assert counter.asked == [("o200k_base", ("user", TEXT))]
     assert desk.told == []
 
 
 async def test_the_last_room_is_found_to_the_nano() -> None:
-    assert (await Desk(BY_TOKENS, Counter()).secure()).hold.amount == BY_TOKENS
+    assert (await Desk(BY_TOKENS, Counter()).secure()).bound.amount == BY_TOKENS
     with pytest.raises(BudgetExceeded, match="may cost"):
         await Desk(BY_TOKENS - 1, Counter()).secure()
 
 
 async def test_requests_go_on_until_the_tokens_have_no_room() -> None:
     desk = Desk(BY_BYTES + 2 * BY_TOKENS, Counter())
-    held = [(await desk.secure()).hold.amount for _ in range(3)]
+    held = [(await desk.secure()).bound.amount for _ in range(3)]
     assert held == [BY_BYTES, BY_TOKENS, BY_TOKENS]
     with pytest.raises(BudgetExceeded):
         await desk.secure()
@@ -154,14 +154,14 @@ async def test_a_budget_that_is_used_up_costs_no_count() -> None:
 
 async def _secure_until_refused(desk: Desk, held: list[NanoUSD]) -> None:
     while True:
-        held.append((await desk.secure()).hold.amount)
+        held.append((await desk.secure()).bound.amount)
 
 
 async def test_who_wants_alerts_is_told_of_the_end_only_when_the_count_has_not_helped() -> None:
     desk = Desk(100 * BY_BYTES, Counter())
-    [purse] = desk.budgets
+    [purse] = desk.budgets.purses
     desk.rows.posted[purse.budget.id, purse.period.key] = 99 * BY_BYTES + 1
-    held = [(await desk.secure()).hold.amount]
+    held = [(await desk.secure()).bound.amount]
     assert desk.told == []
     with pytest.raises(BudgetExceeded):
         await _secure_until_refused(desk, held)
@@ -171,7 +171,7 @@ async def test_who_wants_alerts_is_told_of_the_end_only_when_the_count_has_not_h
 
 async def test_a_soft_budget_counts_nothing() -> None:
     counter = Counter()
-    assert (await Desk(1, counter, BudgetMode.SOFT).secure()).hold.amount == 0
+    assert (await Desk(1, counter, BudgetMode.SOFT).secure()).bound.amount == 0
     assert counter.asked == []
 
 
@@ -181,4 +181,4 @@ async def test_an_embedding_is_held_at_its_tokens_too() -> None:
     counter = Counter()
     secured = await Desk(bound_of(request, at, PRICE).amount - 1, counter).secure(at, request)
     assert counter.asked == [("cl100k_base", (TEXT,))]
-    assert secured.hold.amount < bound_of(request, at, PRICE).amount
+    assert secured.bound.amount < bound_of(request, at, PRICE).amount

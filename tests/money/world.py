@@ -15,6 +15,7 @@ from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
 from router.domain.requests import Kind
 from router.domain.routes import Alias, FallbackReason, Target
 from router.domain.usage import NanoUSD, Price
+from router.gateway.bounds import Bound
 from router.gateway.settle import Caller
 from router.storage.audit import AuditReport, audit
 from router.storage.journal import JournalSettings
@@ -296,9 +297,11 @@ class Run:
             left = budget.limit - standing.posted
             if left < 0:
                 continue
-            hold = await last.money.purses.hold([last.money.purses.purse(budget, period)], NanoUSD(left))
+            purses = last.money.purses
+            funds = purses.of([budget], self.clock.now_us())
+            hold = await purses.hold(funds, Bound(NanoUSD(left), None, None))
             with suppress(BudgetExceeded):
-                await last.money.purses.hold([last.money.purses.purse(budget, period)], NanoUSD(1))
+                await purses.hold(funds, Bound(NanoUSD(1), None, None))
                 self.wrong.append(f"{budget.id} gave more than its limit")
             hold.cancel()
 
