@@ -59,6 +59,8 @@ def _check_alias(
         findings.wrong(mark, f"{key}.alias", found, f"one of a name; the first is at {view.marks[name]}")
     elif name:
         view.kinds[name], view.marks[name] = kind, mark
+    if not name.isprintable():
+        findings.wrong(mark, f"{key}.alias", shown(name), "a name without control characters: headers carry it")
     if "*" in name[:-1]:
         findings.wrong(mark, f"{key}.alias", shown(name), "a name with * as its last character only")
     view.edges.setdefault(name, []).extend(_fallback_words(node.entries.get("fallbacks")))

@@ -9,7 +9,7 @@ from router.config.check_files import check_ca_file
 from router.config.check_google import google_mistakes
 from router.config.check_omissions import check_omissions
 from router.config.document import Node, Table, entries_of, items_of, node_at, quoted, text_of, words_at
-from router.config.problems import Findings, Mark, did_you_mean, one_of
+from router.config.problems import Findings, Mark, did_you_mean, one_of, shown
 from router.config.provider_types import AZURE_DEFAULT_VERSION, AZURE_V1, PROVIDER_TYPES, ProviderType, default_apis
 from router.config.schema_catalog import ProviderConfig
 from router.config.schema_paths import children
@@ -42,6 +42,8 @@ def check_providers(tree: Table, folder: Path, findings: Findings) -> dict[str, 
 
 def _check(name: str, node: Table, mark: Mark, folder: Path, findings: Findings) -> ProviderView:
     key = f"providers.{name}"
+    if not name.isprintable():
+        findings.wrong(mark, key, shown(name), "a name without control characters: headers carry it")
     written = text_of(node.entries.get("type"))
     kind = PROVIDER_TYPES.get(written)
     if kind is None:

@@ -13,10 +13,11 @@ from router.domain.observations import Failure, RequestRefused
 from router.gateway.admit import OverLimit
 from router.server.client_address import client_address
 from router.server.errors import error_body, status_of
-from router.server.headers import SERVER, cors_headers, limit_headers
+from router.server.headers import SERVER, cors_headers, headers_in, limit_lines
 from router.server.notes import Notes
 from router.server.routes import RouteTable
 from router.server.state import Serving
+from router.server.whole_answer import closing
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -45,10 +46,10 @@ class Edge:
             )
         finally:
             serving.ended()
-        if serving.is_draining:
-            response.force_close()
         if not response.prepared:
             self._finish(request, notes, response)
+        elif serving.is_draining:
+            return closing(response)
         return response
 
     async def _answer(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
@@ -113,6 +114,8 @@ class Edge:
         return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
     def _finish(self, request: web.BaseRequest, notes: Notes, response: web.StreamResponse) -> None:
+        if self._serving.is_draining:
+            response.force_close()
         headers = response.headers
         headers["X-Request-Id"] = notes.request_id
         headers["Server"] = SERVER
@@ -126,7 +129,7 @@ def _refusal_headers(error: GatewayError) -> dict[str, str]:
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, -int(-error.retry_after_s // 1)))
     if isinstance(error, OverLimit):
-        headers.update(limit_headers(error.refusal.allowance))
+        headers.update(headers_in(limit_lines(error.refusal.allowance)))
         headers["X-RateLimit-Reset-Ms"] = str(error.refusal.retry_after_ms)
         headers["X-RateLimit-Remaining"] = "0"
     if isinstance(error, NotReady):

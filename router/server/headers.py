@@ -11,11 +11,9 @@ from router.domain.idempotency import KeptAnswer
 from router.domain.limits import Allowance
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
-from router.gateway.instants import instant_text
 from router.gateway.plan import OWN
 from router.gateway.purses import Purse
 from router.gateway.settle import Case
-from router.providers.registry import TRAVELS_UP
 
 MAX_TAGS = 16
 SERVER = "routerd"
@@ -31,11 +29,6 @@ _CORS_EXPOSED = (
 )
 
 Incoming = CIMultiDictProxy[str]
-
-
-def forwarded(headers: Incoming) -> dict[str, str]:
-    """The caller's headers that a provider may see."""
-    return {name: headers[name] for name in TRAVELS_UP if name in headers}
 
 
 def presented_key(headers: Incoming) -> str | None:
@@ -83,34 +76,55 @@ def tags_of(headers: Incoming) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, _, value in pairs)
 
 
-def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
-    """What an inference answer carries (contract.md, "Every answer carries")."""
+def answer_lines(answer: Answer, *, explain: bool) -> str:
+    """What an inference answer carries (contract.md, "Every answer carries"), as header lines, each with its end.
+
+    What is not ours in it has been looked at before: names and ids where they came in, headers of providers here.
+    """
     case = answer.case
-    headers = {
-        "X-Request-Id": case.caller.request_id,
-        "X-Router-Model": case.plan.requested,
-        "X-Router-Provider": answer.provider,
-        "X-Router-Attempts": str(answer.attempts),
-        "X-Router-Decision": case.id,
-        "Content-Type": answer.content_type,
-        "Server": SERVER,
-    }
+    lines = (
+        f"X-Request-Id: {case.caller.request_id}\r\nX-Router-Model: {case.plan.requested}\r\n"
+        f"X-Router-Provider: {answer.provider}\r\nX-Router-Attempts: {answer.attempts}\r\n"
+        f"X-Router-Decision: {case.id}\r\nContent-Type: {_said(answer.content_type)}\r\nServer: {SERVER}\r\n"
+    )
     if answer.upstream_request_id:
-        headers["X-Router-Upstream-Request-Id"] = answer.upstream_request_id
+        lines += f"X-Router-Upstream-Request-Id: {answer.upstream_request_id}\r\n"
     if answer.cost is not None:
-        headers["X-Cost-USD"] = usd_text(answer.cost)
+        lines += f"X-Cost-USD: {usd_text(answer.cost)}\r\n"
     if answer.dropped:
-        headers["X-Router-Dropped"] = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
+        names = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
+        lines += f"X-Router-Dropped: {names}\r\n"
     via = case.meter.attempts[-1].candidate.via
     if via != OWN:
-        headers["X-Router-Fallback"] = via
-    headers.update(answer.passed)
-    headers.update(limit_headers(case.reservation.allowance))
+        lines += f"X-Router-Fallback: {via}\r\n"
+    for name, value in answer.passed.items():
+        lines += f"{name}: {_said(value)}\r\n"
+    lines += limit_lines(case.reservation.allowance)
     if answer.purse is not None:
-        headers.update(budget_headers(answer.purse))
+        lines += budget_lines(answer.purse)
     if explain:
-        headers["X-Router-Explain"] = explained(case)
-    return headers
+        lines += f"X-Router-Explain: {explained(case)}\r\n"
+    return lines
+
+
+def _said(value: str) -> str:
+    """A provider's value, without what could end its line."""
+    return value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+
+
+def headers_in(lines: str) -> dict[str, str]:
+    """Header lines by name."""
+    return dict(line.split(": ", 1) for line in lines.split("\r\n") if line)
+
+
+def lines_of(headers: Mapping[str, str]) -> str:
+    """Headers as lines, each with its end. Their values hold none: they have been lines, or are ours."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+
+
+def answer_headers(answer: Answer, *, explain: bool) -> dict[str, str]:
+    """`answer_lines` by name."""
+    return headers_in(answer_lines(answer, explain=explain))
 
 
 def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -132,8 +146,7 @@ def receipt_headers(case: Case) -> dict[str, str]:
     }
     if case.meter.attempts:
         headers["X-Router-Provider"] = case.meter.attempts[-1].candidate.target.provider
-    headers.update(limit_headers(case.reservation.allowance))
-    return headers
+    return headers | headers_in(limit_lines(case.reservation.allowance))
 
 
 def explained(case: Case) -> str:
@@ -145,32 +158,36 @@ def explained(case: Case) -> str:
     return f"{text}; left-out={left_out}" if left_out else text
 
 
-def limit_headers(allowance: Allowance) -> dict[str, str]:
-    headers: dict[str, str] = {}
+def limit_lines(allowance: Allowance) -> str:
+    """What is left of the limits, as header lines."""
+    lines, left, reset_ms = "", allowance.remaining_requests, allowance.reset_requests_ms
     if allowance.limit_requests is not None:
-        headers["x-ratelimit-limit-requests"] = str(allowance.limit_requests)
-        headers["x-ratelimit-remaining-requests"] = headers["X-RateLimit-Remaining"] = str(allowance.remaining_requests)
-        headers["x-ratelimit-reset-requests"] = f"{allowance.reset_requests_ms}ms"
-        headers["X-RateLimit-Reset-Ms"] = str(allowance.reset_requests_ms)
+        lines = (
+            f"x-ratelimit-limit-requests: {allowance.limit_requests}\r\nx-ratelimit-remaining-requests: {left}\r\n"
+            f"X-RateLimit-Remaining: {left}\r\nx-ratelimit-reset-requests: {reset_ms}ms\r\n"
+            f"X-RateLimit-Reset-Ms: {reset_ms}\r\n"
+        )
     if allowance.limit_tokens is not None:
-        headers["x-ratelimit-limit-tokens"] = str(allowance.limit_tokens)
-        headers["x-ratelimit-remaining-tokens"] = str(allowance.remaining_tokens)
-        headers["x-ratelimit-reset-tokens"] = f"{allowance.reset_tokens_ms}ms"
-    return headers
+        lines += (
+            f"x-ratelimit-limit-tokens: {allowance.limit_tokens}\r\n"
+            f"x-ratelimit-remaining-tokens: {allowance.remaining_tokens}\r\n"
+            f"x-ratelimit-reset-tokens: {allowance.reset_tokens_ms}ms\r\n"
+        )
+    return lines
 
 
-def budget_headers(purse: Purse) -> dict[str, str]:
+def budget_lines(purse: Purse) -> str:
     """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
-    spent, ends = purse.spent, purse.period.ends_at
-    headers = {
-        "X-Budget-Limit-USD": purse.limit_text,
-        "X-Budget-Remaining-USD": usd_text(NanoUSD(max(purse.budget.limit - spent, 0))),
-    }
-    if ends is not None:
-        headers["X-Budget-Reset"] = instant_text(ends)
+    spent = purse.spent
+    lines = (
+        f"X-Budget-Limit-USD: {purse.limit_text}\r\n"
+        f"X-Budget-Remaining-USD: {usd_text(NanoUSD(max(purse.budget.limit - spent, 0)))}\r\n"
+    )
+    if purse.reset_text:
+        lines += f"X-Budget-Reset: {purse.reset_text}\r\n"
     if spent >= purse.warns_at:
-        headers["X-Budget-Warning"] = "true"
-    return headers
+        lines += "X-Budget-Warning: true\r\n"
+    return lines
 
 
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, str]:

@@ -14,7 +14,6 @@ from router.domain.errors import (
     UnsupportedMediaType,
 )
 from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
-from router.gateway.answer import Answer
 from router.gateway.generation import Generation
 from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from router.gateway.idempotency import KeyedRequest
@@ -22,10 +21,11 @@ from router.gateway.pipeline import Open, Opened
 from router.gateway.settle import Caller
 from router.gateway.stateful import Stateful
 from router.server.headers import (
-    answer_headers,
-    budget_headers,
+    answer_lines,
+    budget_lines,
     cors_headers,
-    forwarded,
+    headers_in,
+    lines_of,
     presented_key,
     receipt_headers,
     tags_of,
@@ -57,16 +57,20 @@ class Inference:
 
     async def handle(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
         serving = self._serving
-        generation = serving.current
-        snapshot = generation.snapshot
-        principal = notes.principal = await serving.authenticator.authenticate(snapshot, presented_key(request.headers))
+        generation, headers = serving.current, request.headers
+        snapshot, presented = generation.snapshot, presented_key(headers)
+        principal = serving.authenticator.recognized(snapshot, presented)
+        if principal is None:
+            principal = await serving.authenticator.authenticate(snapshot, presented)
+        notes.principal = principal
         if not principal.has_scope(self._scope):
             raise ScopeMissing(f"this key lacks the scope {self._scope.value!r}")
-        headers = request.headers
         caller = Caller(notes.id, notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
-        body = await read_body(request, snapshot.server.body_limit)
+        body = whole_body(request, snapshot.server.body_limit)
+        if body is None:
+            body = await read_body(request, snapshot.server.body_limit)
         model_request = parse_request(self._api, body)
-        opening = self._open(generation, principal, model_request, caller, forwarded=forwarded(headers))
+        opening = self._open(generation, principal, model_request, caller, forwarded=headers)
         key = headers.get(IDEMPOTENCY_KEY)
         if key is not None:
             asked = KeyedRequest(key, notes.route, principal, model_request, caller.tier, caller.id)
@@ -74,10 +78,10 @@ class Inference:
         started: web.StreamResponse | None = None
         try:
             async with opening as answer:
-                out = self._headers(request, answer)
+                lines = answer_lines(answer, explain=headers.get("x-router-explain") == "1") + self._cors(request)
                 if answer.frames is None:
-                    return whole_answer(request, answer.status, out, answer.body or b"")
-                started = live_answer(request, answer.status, out)
+                    return self._whole(request, answer.status, lines, answer.body or b"")
+                started = live_answer(request, answer.status, lines)
                 await started.prepare(request)
                 await self.relay(started, request, answer.frames)
                 return started
@@ -92,6 +96,9 @@ class Inference:
                 raise
             return started
 
+    def _whole(self, request: web.BaseRequest, status: int, lines: str, body: bytes) -> web.StreamResponse:
+        return whole_answer(request, status, lines, body, may_stay=not self._serving.is_draining)
+
     async def _answer_keyed(
         self, request: web.BaseRequest, notes: Notes, opening: Opened, asked: KeyedRequest, *, generation: Generation
     ) -> web.StreamResponse:
@@ -103,10 +110,10 @@ class Inference:
         started: web.StreamResponse | None = None
         try:
             told = await call.head()
-            out = told.headers | self._cors(request)
+            lines = lines_of(told.headers) + self._cors(request)
             if told.body is not None:
-                return whole_answer(request, told.status, out, told.body)
-            started = live_answer(request, told.status, out)
+                return self._whole(request, told.status, lines, told.body)
+            started = live_answer(request, told.status, lines)
             await started.prepare(request)
             await self.relay(started, request, call.frames())
         except GatewayError as error:
@@ -120,15 +127,9 @@ class Inference:
             call.leave()
         return started
 
-    def _headers(self, request: web.BaseRequest, answer: Answer) -> dict[str, str]:
-        headers = answer_headers(answer, explain=request.headers.get("x-router-explain") == "1")
+    def _cors(self, request: web.BaseRequest) -> str:
         origins = self._serving.current.snapshot.server.cors_origins
-        if origins:
-            headers.update(cors_headers(request.headers.get("Origin"), origins))
-        return headers
-
-    def _cors(self, request: web.BaseRequest) -> dict[str, str]:
-        return {**cors_headers(request.headers.get("Origin"), self._serving.current.snapshot.server.cors_origins)}
+        return lines_of(cors_headers(request.headers.get("Origin"), origins)) if origins else ""
 
     async def relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
         """Write a stream; a break is told in the dialect of this API, and raised."""
@@ -142,29 +143,45 @@ class Inference:
             serving.streams.discard(stream)
 
 
+def whole_body(request: web.BaseRequest, limit: int) -> bytes | None:
+    """The body where all of it is here, as it mostly is; None where it must be waited for. Raises as `read_body` does."""
+    content = request.content
+    if not content.is_eof():
+        return None
+    _require_json(request)
+    return _checked(content.read_nowait(), limit)
+
+
 async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY_TIMEOUT_S) -> bytes:
     """The whole body, at most `limit` bytes, within 30 s. Raises BodyTooLarge, RequestTimeout, UnsupportedMediaType."""
+    _require_json(request)
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await _invite(request)
+    try:
+        async with asyncio.timeout(within_s):
+            body = await _read_slowly(request.content, limit)
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {within_s:.0f} s") from None
+    return _checked(body, limit)
+
+
+def _require_json(request: web.BaseRequest) -> None:
+    """Raises UnsupportedMediaType."""
     headers = request.headers
-    encoding = headers.get("Content-Encoding")
-    if encoding is not None and encoding.lower() != "identity":
+    if headers.get("Content-Type") == "application/json" and "Content-Encoding" not in headers:
+        return
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted; send the body uncompressed")
     if request.content_type not in _JSON_TYPES:
         raise UnsupportedMediaType(
             f"expected the header `Content-Type: application/json`, found {request.content_type[:80]!r}"
         )
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait()
-    else:
-        if headers.get("Expect", "").lower() == "100-continue":
-            await _invite(request)
-        try:
-            async with asyncio.timeout(within_s):
-                body = await _read_slowly(content, limit)
-        except TimeoutError:
-            raise RequestTimeout(f"the body did not arrive within {within_s:.0f} s") from None
+
+
+def _checked(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
         raise _too_large(limit)
     if not body:
@@ -197,7 +214,7 @@ def _too_large(limit: int) -> BodyTooLarge:
 def _note(notes: Notes, opening: Opened, error: GatewayError, request: ModelRequest) -> None:
     """Leave for the edge what it needs to answer an error."""
     case, purse = opening.case, opening.purse_for(error)
-    notes.receipt = {} if purse is None else budget_headers(purse)
+    notes.receipt = {} if purse is None else headers_in(budget_lines(purse))
     if case is None:
         notes.alias = "" if error.code == "model_not_found" else request.fields.model or ""
         return

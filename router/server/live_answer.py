@@ -3,12 +3,11 @@
 As with whole answers, what is known to be sound is formatted once instead of being passed through aiohttp's payload writer.
 """
 
-from collections.abc import Mapping
-
 from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-from router.server.whole_answer import field_lines, head_of
+from router.server.headers import headers_in
+from router.server.whole_answer import head_of
 
 HIGH_WATER = 64 * 2**10
 _END = b"0\r\n\r\n"
@@ -60,9 +59,8 @@ class LiveAnswer(web.StreamResponse):
             await request.protocol._drain_helper()  # noqa: SLF001  aiohttp has no public way to wait for its socket
 
 
-def live_answer(request: web.BaseRequest, status: int, headers: Mapping[str, str]) -> web.StreamResponse:
+def live_answer(request: web.BaseRequest, status: int, lines: str) -> web.StreamResponse:
     """The answer in the cheapest form that can carry it."""
-    is_plain = request.version == HttpVersion11 and request.method != hdrs.METH_HEAD and status == 200
-    if is_plain and (lines := field_lines(headers)) is not None:
+    if request.version == HttpVersion11 and request.method != hdrs.METH_HEAD and status == 200:
         return LiveAnswer(status, lines)
-    return web.StreamResponse(status=status, headers=headers)
+    return web.StreamResponse(status=status, headers=headers_in(lines))

@@ -10,7 +10,7 @@ from router.domain.identity import Principal, Scope
 from router.domain.requests import Api
 from router.gateway.response_items import array_of
 from router.gateway.responses import Responses
-from router.server.headers import cors_headers, presented_key
+from router.server.headers import cors_headers, lines_of, presented_key
 from router.server.inference import Inference
 from router.server.live_answer import live_answer
 from router.server.notes import Notes
@@ -89,7 +89,7 @@ class StoredResponses:
         origins = self._serving.current.snapshot.server.cors_origins
         headers = {"X-Request-Id": notes.request_id, "Content-Type": "text/event-stream", "Server": "routerd"}
         headers |= cors_headers(request.headers.get("Origin"), origins)
-        response = live_answer(request, 200, headers)
+        response = live_answer(request, 200, lines_of(headers))
         await response.prepare(request)
         # A break has been told in the stream, and who has left needs no answer.
         with suppress(GatewayError, ConnectionError):
