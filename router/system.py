@@ -7,6 +7,7 @@ import random
 import time
 import traceback
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 from router.domain.observations import Failure
@@ -21,10 +22,10 @@ class SystemClock:
     now_us = staticmethod(lambda: time.time_ns() // 1000)
     monotonic = staticmethod(time.monotonic)
 
-    @staticmethod
-    def boottime() -> float:
-        """Seconds on a clock that goes on while the machine sleeps; where there is none, the monotonic one."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    boottime = staticmethod(
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    )
+    """Seconds on a clock that goes on while the machine sleeps; where there is none, the monotonic one."""
 
 
 class SystemIds:
@@ -33,9 +34,10 @@ class SystemIds:
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(32))
         self.draw = self._random.random
+        self._bits = self._random.getrandbits
 
     def new(self) -> str:
-        return f"{time.time_ns() // 1_000_000:012x}{self._random.getrandbits(80):020x}"
+        return f"{time.time_ns() // 1_000_000 << 80 | self._bits(80):032x}"
 
 
 class SystemTasks:

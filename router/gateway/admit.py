@@ -39,22 +39,20 @@ def admitted(limiter: Limiter, ledger: Ledger, rules: Sequence[LimitRule], reque
         raise StorageUnavailable(
             "usage cannot be recorded at the moment; no request is sent that could not be accounted for", hint=ledger.fault
         )
-    return _held(limiter.decide(rules, _tokens(request)))
+    decision = limiter.decide(rules, _tokens(request))
+    if isinstance(decision, Refusal):
+        raise OverLimit(decision)
+    return decision
 
 
 async def admit(limiter: Limiter, rules: Sequence[LimitRule], request: ModelRequest) -> Reservation:
     """Hold what the request may use, as other processes agree. Raises OverLimit."""
-    held = _held(await limiter.acquire(rules, _tokens(request)))
-    assert held is not None, "a limiter that waits has decided"
-    return held
+    decision = await limiter.acquire(rules, _tokens(request))
+    if isinstance(decision, Refusal):
+        raise OverLimit(decision)
+    return decision
 
 
 def _tokens(request: ModelRequest) -> int:
     cap = request.output_cap
     return held_tokens(len(request.body), None if cap is None else cap * (request.fields.n or 1))
-
-
-def _held(decision: Reservation | Refusal | None) -> Reservation | None:
-    if isinstance(decision, Refusal):
-        raise OverLimit(decision)
-    return decision

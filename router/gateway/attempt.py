@@ -80,7 +80,7 @@ class OpenAttempt:
 
     _answer: UpstreamAnswer | None = None
     _stream: StreamMeter | None = None
-    _is_sent = _is_over = False
+    _is_sent = is_over = False
 
     def __init__(
         self,
@@ -151,13 +151,13 @@ class OpenAttempt:
 
     def leave(self, reason: str) -> None:
         """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
-        if not self._is_over:
+        if not self.is_over:
             self._break_off(Outcome.CANCELLED, reason)
 
     @property
     def bills_on_cancel(self) -> bool:
         """Whether a stream is open that its provider charges in full even if nobody reads it."""
-        return not self._is_over and self._stream is not None and self._provider.spec.bills_on_cancel
+        return not self.is_over and self._stream is not None and self._provider.spec.bills_on_cancel
 
     async def drain(self) -> None:
         """Read an abandoned stream to its end for its usage; TransportFailure where it breaks."""
@@ -364,7 +364,7 @@ class OpenAttempt:
         return estimated_usage(self._do.request, stream.estimated_output_tokens() if stream is not None else 0)
 
     def _close(self, outcome: Outcome, reason: str) -> None:
-        self._is_over = True
+        self.is_over = True
         if outcome is not Outcome.OK and self._is_sent and self._translation is not None:
             # Of several calls those that were answered are paid for, whatever became of the others.
             self.record.usage = self._translation.spent() or self.record.usage

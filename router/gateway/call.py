@@ -25,7 +25,7 @@ from router.gateway.attempt import OpenAttempt, Refused, Reply
 from router.gateway.meter import Attempt, Meter
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.purses import Funds, Hold
-from router.gateway.turns import Failed, Turn, Turns
+from router.gateway.turns import Failed, Turn, Turns, first_turn
 from router.gateway.window import Windows, may_exceed
 
 DRAIN_S = 30.0
@@ -39,7 +39,7 @@ class Call:
         self._do = assignment
         self._meter = meter
         self._means = means
-        self._turns = Turns(assignment.permit.generation, assignment.plan, assignment.view, means)
+        self._turns: Turns | None = None
         self._windows: Windows | None = None
         self._turn: Turn | None = None
         self._hold: Hold | None = None
@@ -52,7 +52,7 @@ class Call:
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
         do = self._do
-        turn = self._turn = self._turns.first()
+        turn = self._turn = first_turn(do.permit.generation, do.plan, self._means)
         if turn is None:
             raise _nobody(do.plan)
         if may_exceed(do.request, turn.candidate):
@@ -67,6 +67,12 @@ class Call:
 
     async def _prepare_slowly(self, turn: Turn) -> None:
         self._turn, self._hold = await self._covered(await self._fitting(turn))
+
+    def _rest(self) -> Turns:
+        """The turns after the first one; hardly ever asked for."""
+        if self._turns is None:
+            self._turns = Turns(self._do.permit.generation, self._do.plan, self._do.view, self._means)
+        return self._turns
 
     def abandon(self) -> None:
         """The request will not be made after all: give back what `prepare` set aside."""
@@ -87,10 +93,10 @@ class Call:
             except UnsupportedFeature as refused:
                 # Nothing was sent: a target that can be told the request may still answer it.
                 unsaid = unsaid or refused
-                coming = self._turns.past()
+                coming = self._rest().past()
             except Failed as error:
                 failed, unsaid = error, None
-                coming = self._turns.after(turn, error, self._left_s())
+                coming = self._rest().after(turn, error, self._left_s())
             if coming is None:
                 return self._given_up(failed, unsaid)
             if unsaid is None:
@@ -124,7 +130,7 @@ class Call:
         windows = self._windows = self._windows or Windows(self._do.request, self._means.treasury.tokens)
         while (excess := await windows.excess(turn.candidate)) is not None:
             first = first or excess
-            coming = self._turns.past(FallbackReason.CONTEXT_WINDOW)
+            coming = self._rest().past(FallbackReason.CONTEXT_WINDOW)
             if coming is None:
                 raise first
             turn = coming
@@ -147,7 +153,7 @@ class Call:
 
     async def _instead(self) -> tuple[Turn, Hold | None] | None:
         """The request as if it had asked for an alias of `on_budget`: under that one's budget, not under that of its own."""
-        do, turns = self._do, self._turns
+        do, turns = self._do, self._rest()
         assert do.again is not None, "no alias to ask instead"
         for name in do.plan.alias.fallbacks[FallbackReason.BUDGET]:
             other = do.again(name)
@@ -155,7 +161,7 @@ class Call:
                 continue
             self._do = other
             self._turns = Turns(other.permit.generation, other.plan, other.view, self._means, made=turns.calls)
-            turn = self._turns.first()
+            turn = first_turn(other.permit.generation, other.plan, self._means)
             if turn is not None:
                 with suppress(BudgetExceeded, InvalidRequest):
                     return await self._covered(turn)
@@ -167,7 +173,12 @@ class Call:
         """What the attempts count against now."""
         return self._do.funds
 
-    def leave(self, reason: str = "the caller left") -> None:
+    @property
+    def is_over(self) -> bool:
+        """Whether no attempt is under way."""
+        return self._open is None or self._open.is_over
+
+    def leave(self, reason: str) -> None:
         """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
         if self._open is not None:
             self._open.leave(reason)
@@ -185,7 +196,7 @@ class Call:
         except (TransportFailure, TimeoutError):
             return
         finally:
-            self.leave()
+            self.leave("the caller left")
 
     def _begin(self, turn: Turn, hold: Hold | None) -> tuple[OpenAttempt, UpstreamCall]:
         """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told

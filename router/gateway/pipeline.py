@@ -216,14 +216,12 @@ class Opening:
         assert case is not None and call is not None, "left before it was entered"
         if isinstance(error, GatewayError):
             case.status, case.code = gateway.status_of(error), error.code
-        if call.bills_on_cancel and gateway.drains < MAX_DRAINS:
-            gateway.drains += 1
-            gateway.world.tasks.spawn(self._drain(case, call), name="drain")
-            return
-        if isinstance(error, GatewayError):
-            call.leave(error.message)
-        else:
-            call.leave()
+        if not call.is_over:
+            if call.bills_on_cancel and gateway.drains < MAX_DRAINS:
+                gateway.drains += 1
+                gateway.world.tasks.spawn(self._drain(case, call), name="drain")
+                return
+            call.leave(error.message if isinstance(error, GatewayError) else "the caller left")
         gateway.settler.settle(case)
 
     async def _drain(self, case: Case, call: Call) -> None:

@@ -96,7 +96,8 @@ class RetryBudget:
         window = self._windows.get(alias)
         if window is None:
             window = self._windows[alias] = _Window()
-        window.requests[window.advance(int(self._clock.monotonic()))] += 1
+        second = int(self._clock.monotonic())
+        window.requests[second % WINDOW_S if second == window.second else window.advance(second)] += 1
 
     def take(self, alias: str) -> bool:
         """Take one retry if the budget has it."""

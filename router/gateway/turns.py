@@ -41,8 +41,23 @@ class Turn(msgspec.Struct, frozen=True):
     is_rotation: bool = False
 
 
+def first_turn(generation: Generation, plan: Plan, means: Means) -> Turn | None:
+    """The first attempt, None if the plan has nobody to ask."""
+    candidates = plan.candidates or plan.typed.get(FallbackReason.DEFAULT)
+    return _turn_at(candidates[0], generation, means) if candidates else None
+
+
+def _turn_at(candidate: Candidate, generation: Generation, means: Means) -> Turn:
+    credentials = generation.providers[candidate.target.provider].spec.credentials
+    if len(credentials) <= 1:
+        return Turn(candidate, credentials[0] if credentials else None)
+    resting = means.health.resting(candidate.target.provider)
+    return Turn(candidate, choose(credentials, resting, means.ids.draw()) or credentials[0])
+
+
 class Turns:
-    """The order of one request's attempts: own targets, then the fallbacks that fit, then a second visit after a pause.
+    """The order of one request's attempts after its `first_turn`: own targets, then the fallbacks that fit, then a second
+    visit after a pause.
 
     At most `max_attempts` targets are called; another credential of the same provider
     comes before another target, and counts for neither that nor the retry budget; a target kept only because it is the
@@ -54,8 +69,9 @@ class Turns:
         self._plan = plan
         self._view = view
         self._means = means
-        self._queue = deque(plan.candidates)
-        self._has_fallen_back = False
+        first = plan.candidates or plan.typed.get(FallbackReason.DEFAULT, ())
+        self._queue = deque(first[1:])
+        self._has_fallen_back = not plan.candidates
         self._turned_to: set[FallbackReason] = set()
         self._failures: list[tuple[Turn, Failed]] = []
         self._visits = 0
@@ -65,12 +81,6 @@ class Turns:
     def calls(self) -> int:
         """How many targets have been called."""
         return self._made + sum(f.outcome is not Outcome.FORCED and not t.is_rotation for t, f in self._failures)
-
-    def first(self) -> Turn | None:
-        """The first attempt, None if the plan has nobody to ask."""
-        if not self._queue:
-            self._fall_back()
-        return self._turn(self._queue.popleft()) if self._queue else None
 
     def after(self, turn: Turn, failed: Failed, left_s: float) -> Turn | None:
         """The attempt to make after `turn` failed, with `left_s` seconds of the deadline left; None: give up."""
@@ -108,12 +118,7 @@ class Turns:
         return self._turn(self._queue.popleft()) if self._queue else None
 
     def _turn(self, candidate: Candidate) -> Turn:
-        spec = self._generation.providers[candidate.target.provider].spec
-        if len(spec.credentials) <= 1:
-            return Turn(candidate, spec.credentials[0] if spec.credentials else None)
-        resting = self._means.health.resting(spec.name)
-        chosen = choose(spec.credentials, resting, self._means.ids.draw())
-        return Turn(candidate, chosen or spec.credentials[0])
+        return _turn_at(candidate, self._generation, self._means)
 
     def _other_credential(self, turn: Turn) -> Credential | None:
         spec = self._generation.providers[turn.candidate.target.provider].spec

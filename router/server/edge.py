@@ -15,7 +15,7 @@ from router.server.client_address import client_address
 from router.server.errors import error_body, status_of
 from router.server.headers import SERVER, cors_headers, headers_in, limit_lines
 from router.server.notes import Notes
-from router.server.routes import RouteTable
+from router.server.routes import Handler, RouteTable
 from router.server.state import Serving
 from router.server.whole_answer import closing
 
@@ -31,10 +31,12 @@ class Edge:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         serving = self._serving
-        notes = self._notes(request)
+        # The request id is the caller's X-Request-Id if that is well formed, else ours.
+        own, sent = serving.ids.new(), request.headers.get("X-Request-Id")
+        notes = Notes(own, own if sent is None or not _REQUEST_ID.fullmatch(sent) else sent)
         serving.inflight += 1
         try:
-            response = await self._answer(request, notes)
+            response = await self._handler(request, notes)(request, notes)
         except GatewayError as error:
             response = self._refusal(request, notes, error)
         except ConnectionError:
@@ -52,29 +54,27 @@ class Edge:
             return closing(response)
         return response
 
-    async def _answer(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
-        path = request.path
-        route = self._table.find(path)
+    def _handler(self, request: web.BaseRequest, notes: Notes) -> Handler:
+        """Who answers, once the request may be heard. Raises what refuses it."""
+        method, path = request.method, request.raw_path
+        route = self._table.exact.get(path)
+        if route is None:
+            path = request.path
+            route = self._table.find(path)
         if route is not None:
             notes.route = route.name
             notes.rest = path.partition(route.prefix)[2] if route.prefix else ""
         if route is None or not route.is_open:
             self._admit(request)
-        if request.method == hdrs.METH_OPTIONS:
-            return _preflight(request)
+        if method == hdrs.METH_OPTIONS:
+            return _preflight
         if route is None:
-            raise NotFound(f"there is no route {request.method} {path[:200]}")
-        handler = route.handlers.get(request.method) or route.handlers.get("*")
+            raise NotFound(f"there is no route {method} {path[:200]}")
+        handler = route.handlers.get(method) or route.handlers.get("*")
         if handler is None:
             allowed = ", ".join(sorted(route.handlers))
-            raise MethodNotAllowed(f"{request.method} is not answered here; allowed: {allowed}")
-        return await handler(request, notes)
-
-    def _notes(self, request: web.BaseRequest) -> Notes:
-        """The request id is the caller's X-Request-Id if that is well formed, else ours."""
-        own = self._serving.ids.new()
-        sent = request.headers.get("X-Request-Id")
-        return Notes(own, sent if sent and _REQUEST_ID.fullmatch(sent) else own)
+            raise MethodNotAllowed(f"{method} is not answered here; allowed: {allowed}")
+        return handler
 
     def _admit(self, request: web.BaseRequest) -> None:
         """Who may not even be heard: everyone while draining, an address over its limit."""
@@ -83,8 +83,7 @@ class Edge:
             raise NotReady(
                 "the gateway is shutting down; send the request to another replica or retry shortly", retry_after_s=1
             )
-        trusted = serving.current.snapshot.server.trusted_proxies
-        address = request.remote or ""
+        trusted, address = serving.current.snapshot.server.trusted_proxies, request.remote or ""
         if trusted:
             address = client_address(address, request.headers.getall("X-Forwarded-For", ()), trusted)
         wait_ms = serving.addresses.admit(address)
@@ -137,7 +136,7 @@ def _refusal_headers(error: GatewayError) -> dict[str, str]:
     return headers
 
 
-def _preflight(request: web.BaseRequest) -> web.Response:
+async def _preflight(request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
     if "Access-Control-Request-Method" not in request.headers:
         raise MethodNotAllowed("OPTIONS is answered only as a CORS preflight")
     return web.Response(status=204)

@@ -45,13 +45,13 @@ class RouteTable:
     """Exact paths first, then the longest prefix. `/openai/v1/...` is `/v1/...`: some clients' base URL ends there."""
 
     def __init__(self, routes: list[Route]) -> None:
-        self._exact = {route.name: route for route in routes if not route.prefix}
-        self._exact |= {f"/openai{name}": route for name, route in self._exact.items() if name.startswith("/v1/")}
+        exact = {route.name: route for route in routes if not route.prefix}
+        self.exact = exact | {f"/openai{name}": route for name, route in exact.items() if name.startswith("/v1/")}
         self._prefixes = sorted((r for r in routes if r.prefix), key=lambda r: -len(r.prefix))
 
     def find(self, path: str) -> Route | None:
         """The route of a decoded path, None if there is none."""
-        found = self._exact.get(path)
+        found = self.exact.get(path)
         if found is not None:
             return found
         return next((r for r in self._prefixes if path.startswith((r.prefix, "/openai" + r.prefix))), None)

@@ -65,7 +65,7 @@ def test_the_attempts_of_an_error_have_the_fields_that_are_shown() -> None:
 
 def test_the_route_table_is_the_url_table() -> None:
     written = {(row["method"], spans(row["path"])[0]) for row in under(API, "Routes").rows}
-    served = [route for route in (*ROUTES._exact.values(), *ROUTES._prefixes) if "*" not in route.handlers]
+    served = [route for route in (*ROUTES.exact.values(), *ROUTES._prefixes) if "*" not in route.handlers]
     assert written == {(method, route.name) for route in served for method in route.handlers if method != "HEAD"}
     refused = re.search(r"These answer 501[^.]+\.", prose(API))
     assert refused is not None
