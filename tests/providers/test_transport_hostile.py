@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import pytest
 
+from router.domain.flow import pieces_of
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
@@ -52,7 +53,7 @@ async def outcome(
     try:
         answer = await transport.send(UpstreamCall("POST", url, {}, b"{}", True, timeouts, total_s))
         try:
-            async for piece in answer.chunks():
+            async for piece in pieces_of(answer):
                 body += piece
         finally:
             answer.close()

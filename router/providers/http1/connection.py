@@ -198,7 +198,8 @@ class Http1Connection(asyncio.Protocol):
             if not answer.status:
                 answer.begin(parser.status, parser.headers)
             if pieces := parser.pieces:
-                answer.arrived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                answer.arrived(piece, is_last=parser.is_whole)
                 pieces.clear()
             if parser.is_whole:
                 self._end(answer, may_stay=parser.keeps_alive and not complaint)
