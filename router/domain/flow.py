@@ -10,9 +10,9 @@ Take = Callable[[bytes], bool]
 class Flow(Protocol):
     """A body or a stream on its way to one taker at a time."""
 
-    async def pour(self, take: Take) -> bool:
-        """Hand over what has come and what comes. True: that was the end. False: `take` wants no more for now, and until
-        `pour` is called again what comes is held, within bounds.
+    async def pour(self, take: Take) -> bytes | None:
+        """Hand over what has come and what comes, but for what comes with the end: that is returned, and may be empty. None:
+        `take` wants no more for now, and until `pour` is called again what comes is held, within bounds.
 
         Raises what broke the flow, after what came before it was handed over, and what `take` raises. A piece that was
         taken is not handed over again, whether its `pour` returned, raised or was cancelled.
@@ -28,11 +28,11 @@ class Drawn:
     def __init__(self, pieces: AsyncIterable[bytes]) -> None:
         self._pieces = aiter(pieces)
 
-    async def pour(self, take: Take) -> bool:
+    async def pour(self, take: Take) -> bytes | None:
         async for piece in self._pieces:
             if not take(piece):
-                return False
-        return True
+                return None
+        return b""
 
 
 async def pieces_of(flow: Flow) -> AsyncIterator[bytes]:
@@ -43,10 +43,10 @@ async def pieces_of(flow: Flow) -> AsyncIterator[bytes]:
         pieces.append(piece)
         return False
 
-    is_over = False
-    while not is_over:
+    last: bytes | None = None
+    while last is None:
         try:
-            is_over = await flow.pour(take)
+            last = await flow.pour(take)
         except Exception:
             # It may have broken over the very piece that it has handed over.
             for piece in pieces:
@@ -54,3 +54,5 @@ async def pieces_of(flow: Flow) -> AsyncIterator[bytes]:
             raise
         while pieces:
             yield pieces.pop(0)
+    if last:
+        yield last

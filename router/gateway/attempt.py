@@ -1,6 +1,7 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
 from collections.abc import Mapping
+from math import inf
 
 import msgspec
 
@@ -199,7 +200,9 @@ class OpenAttempt:
             meter = translation.meter(self._began_s, self._name)
         self._stream = meter
         allowed = None if self._hold is None else self._hold.bound.output_tokens
-        stream = self._frames = MeteredStream(answer, meter, self, self._meter.clock, framing=self._framing, allowed=allowed)
+        stream = self._frames = MeteredStream(
+            answer, meter, self, self._meter.clock, framing=self._framing, allowed=inf if allowed is None else allowed
+        )
         await stream.begin()
         return stream
 

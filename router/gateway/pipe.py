@@ -57,11 +57,11 @@ class PipedFrames(Generic[T]):
     def __init__(self, pipe: Pipe[T]) -> None:
         self._pipe = pipe
 
-    async def pour(self, take: Take) -> bool:
+    async def pour(self, take: Take) -> bytes | None:
         while (said := await self._pipe.get()) is not None:
             if isinstance(said, GatewayError):
                 raise said
             assert isinstance(said, bytes), "frames follow the head"
             if not take(said):
-                return False
-        return True
+                return None
+        return b""

@@ -234,11 +234,11 @@ class _Answer:
             raise self._too_large(limit)
         return b"".join(pieces)
 
-    async def pour(self, take: Take) -> bool:
+    async def pour(self, take: Take) -> bytes | None:
         while piece := await self._next():
             if not take(piece):
-                return False
-        return True
+                return None
+        return b""
 
     def close(self) -> None:
         """Abort the connection, unless the body has come whole and the connection went back to the pool by itself."""

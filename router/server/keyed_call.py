@@ -170,8 +170,10 @@ class KeyedCall:
             return pipe.has_room
 
         try:
-            while not await frames.pour(take):
+            while (last := await frames.pour(take)) is None:
                 await pipe.room()
+            if last:
+                take(last)
         except asyncio.CancelledError:
             if self._interruption is None:
                 raise

@@ -104,9 +104,9 @@ class EventStream:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it, and
         ConnectionResetError where the caller has gone."""
         try:
-            while not await frames.pour(self._write):
+            while (last := await frames.pour(self._write)) is None:
                 await self._until_read()
-            await self._end()
+            await self._end(last)
         except GatewayError as error:
             await self._end_with(error)
             raise
@@ -125,15 +125,15 @@ class EventStream:
             self._interruption = NotReady("the gateway is shutting down and the stream was cut")
             self._task.cancel()
 
-    def _write(self, frames: bytes) -> bool:
-        """Whether the caller reads as fast as it is written to."""
+    def _write(self, frames: bytes, end: bytes = b"") -> bool:
+        """Whether the caller reads as fast as it is written to. `end`: that of the body."""
         transport = self._transport
         if transport.is_closing():
             raise ConnectionResetError(_GONE)
-        if self._is_chunked:
-            transport.write(b"%b%x\r\n%b\r\n" % (self._head, len(frames), frames))
+        if frames and self._is_chunked:
+            transport.write(b"%b%x\r\n%b\r\n%b" % (self._head, len(frames), frames, end))
         else:
-            transport.write(self._head + frames)
+            transport.write(self._head + frames + end)
         self._head = b""
         self._last = frames
         self._quiet_since = self._now()
@@ -141,15 +141,12 @@ class EventStream:
 
     async def _end_with(self, error: GatewayError) -> None:
         if not self._has_ended:
-            self._write(error_frame(self._api, error, self._last))
-            await self._end()
+            await self._end(error_frame(self._api, error, self._last))
 
-    async def _end(self) -> None:
+    async def _end(self, last: bytes) -> None:
+        """The last frames, if any are left, and the end of the body in one write."""
         self._has_ended = True
-        if self._transport.is_closing():
-            raise ConnectionResetError(_GONE)
-        self._transport.write(self._head + _LAST_CHUNK if self._is_chunked else self._head)
-        if self._transport.get_write_buffer_size() > HIGH_WATER:
+        if not self._write(last, _LAST_CHUNK if self._is_chunked else b""):
             await self._until_read()
 
     async def _until_read(self) -> None:

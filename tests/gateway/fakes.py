@@ -235,7 +235,7 @@ class Scripted:
                 raise piece
         return self.body
 
-    async def pour(self, take: Take) -> bool:
+    async def pour(self, take: Take) -> bytes | None:
         self._body = self._body or Drawn(self.chunks())
         return await self._body.pour(take)
 

@@ -97,18 +97,17 @@ class Http1Answer:
             raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
         return self._take()
 
-    async def pour(self, take: Take) -> bool:
-        while True:
+    async def pour(self, take: Take) -> bytes | None:
+        while not self.is_whole:
             # What came before a break is handed out before the break is.
             if self._size:
                 if not take(self._take()):
-                    return False
+                    return None
             elif self._failure is not None:
                 raise TransportFailure(*self._failure)
-            elif self.is_whole:
-                return True
             elif not await self._handed_over(take):
-                return False
+                return None
+        return self._take()
 
     async def _handed_over(self, take: Take) -> bool:
         """Until `take` wants no more, and then False, or there is no more to come. Raises what `take` raises."""
@@ -187,7 +186,7 @@ class Http1Answer:
         self.wake()
 
     def arrived(self, piece: bytes, *, is_last: bool = False) -> None:
-        """A piece of the body. The last is left for the reader, which is woken for the end and tells both in one write."""
+        """A piece of the body. The last is left for the reader, which is woken for the end."""
         source = self.source
         if not self._has_body and source is not None:
             self._has_body = True

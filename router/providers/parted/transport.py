@@ -66,11 +66,9 @@ class WholeAnswer:
     async def read(self, limit: int) -> bytes:
         return self._body
 
-    async def pour(self, take: Take) -> bool:
+    async def pour(self, take: Take) -> bytes:
         body, self._body = self._body, b""
-        if body:
-            take(body)
-        return True
+        return body
 
     def close(self) -> None:
         """There is no connection any more."""

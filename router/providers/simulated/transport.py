@@ -64,7 +64,7 @@ class _SimulatedAnswer:
         self._is_closed = False
         self._body = Drawn(self._chunks())
 
-    def pour(self, take: Take) -> Coroutine[Any, Any, bool]:
+    def pour(self, take: Take) -> Coroutine[Any, Any, bytes | None]:
         return self._body.pour(take)
 
     async def read(self, limit: int) -> bytes:

@@ -26,9 +26,8 @@ class Echo:
             raise TransportFailure(self._failure)
         return b"<" + self._body + b">"
 
-    async def pour(self, take: Take) -> bool:
-        take(await self.read(0))
-        return True
+    async def pour(self, take: Take) -> bytes:
+        return await self.read(0)
 
     def close(self) -> None:
         self.closed += 1
