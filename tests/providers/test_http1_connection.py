@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure
+from router.domain.upstream import Destination, FailureKind, TransportFailure
 from router.providers.http1.answer import HIGH_WATER, Http1Answer, Stale
 from router.providers.http1.connection import JOINED_BYTES, SLICE_BYTES
 from tests.providers.sockets import Owner, Wire, calling, outcome
@@ -60,7 +60,7 @@ async def test_a_server_that_speaks_unasked_is_hung_up_on(noise: bytes) -> None:
 
 
 async def test_an_answer_to_head_has_no_body_and_ends_the_connection() -> None:
-    w = Wire(calling(method="HEAD", body=b""))
+    w = Wire(calling(to=Destination("HEAD", "http://h/", {}), body=b""))
     w.hears(OK + b"Content-Length: 5\r\n\r\n")
     assert await outcome(w.answer) == (200, b"", None)
     assert w.socket.is_aborted
