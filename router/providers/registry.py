@@ -124,7 +124,7 @@ class BoundProvider:
         dialect = self.dialects.get(api)
         model, translation, parts = self.route.model(candidate), None, None
         if dialect is not None:
-            travels = _OF_A_CLIENT
+            travels: Sequence[str] = _OF_A_CLIENT
             named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
             body = dialect.build_body(request, model, inject_usage=stream and self.injects_usage(request), cap=named_cap)
         else:
@@ -157,7 +157,8 @@ class BoundProvider:
     ) -> Destination:
         """The same one for as long as its callers say the same of themselves, as those of one client do."""
         # No two kinds of caller have as many headers that travel: the values tell by their number whose they are.
-        known = (url, credential and credential.label, *map(forwarded.get, travels))
+        label = credential.label if credential is not None else None
+        known = (url, label, *map(forwarded.get, travels))
         found = self._destinations.get(known)
         if found is None:
             headers = {"content-type": "application/json", **self.first}

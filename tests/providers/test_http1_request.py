@@ -31,7 +31,7 @@ def test_a_url_says_where_and_what(url: str, start: bytes) -> None:
 def test_the_headers_follow_as_they_were_given() -> None:
     written = head(headers={"content-type": "application/json", "X-K": "v w"})
     assert (
-        written == b"POST /v1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\ncontent-type: application/json\r\nX-K: v w\r\n\r\n"
+        written == b"POST /v1 HTTP/1.1\r\nHost: h\r\ncontent-type: application/json\r\nX-K: v w\r\nContent-Length: 2\r\n\r\n"
     )
 
 

@@ -22,7 +22,9 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
 
 def post(url: str, ca: str = "", *, connect: float = 2.0) -> UpstreamCall:
-    return UpstreamCall(Destination("POST", url, {"authorization": "Bearer k"}, ca), b"{}", False, Timeouts(connect=connect), 5.0)
+    return UpstreamCall(
+        Destination("POST", url, {"authorization": "Bearer k"}, ca), b"{}", False, Timeouts(connect=connect), 5.0
+    )
 
 
 async def ask(proxy: str, *calls: UpstreamCall) -> list[bytes]:

@@ -18,7 +18,9 @@ SHORT = Timeouts(connect=0.5, first_byte=0.2, idle=0.15, total=5.0)
 def post(
     url: str, *, stream: bool = False, total_s: float = 5.0, body: bytes = b"{}", timeouts: Timeouts = SHORT
 ) -> UpstreamCall:
-    return UpstreamCall(Destination("POST", url, {"content-type": "application/json", "x-k": "v"}), body, stream, timeouts, total_s)
+    return UpstreamCall(
+        Destination("POST", url, {"content-type": "application/json", "x-k": "v"}), body, stream, timeouts, total_s
+    )
 
 
 async def everything(transport: Transport, call: UpstreamCall, limit: int = 2**20) -> bytes:

@@ -13,7 +13,6 @@ _MAX_KNOWN_NAMES = 4096
 _NO_HEADERS: dict[str, str] = {}
 
 
-
 class _Names(dict[bytes, str]):
     """Names of headers as they were written, and how they are known here."""
 

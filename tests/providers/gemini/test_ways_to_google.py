@@ -107,7 +107,9 @@ def test_each_location_of_vertex_has_its_host(location: str, host: str) -> None:
 
 def test_vertex_with_a_key_alone_is_in_no_project() -> None:
     made = call(vertex("global", "", credentials=(KEY,)), "gemini-2.5-flash")
-    assert made.to.url == "https://aiplatform.googleapis.com/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent"
+    assert (
+        made.to.url == "https://aiplatform.googleapis.com/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent"
+    )
     assert made.headers["x-goog-api-key"] == "secret-key"
     bearer = call(vertex(credentials=(KEY,), sends_bearer=True), "gemini-2.5-flash")
     assert bearer.headers["authorization"] == "Bearer secret-key" and "x-goog-api-key" not in bearer.headers
