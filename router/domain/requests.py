@@ -95,6 +95,8 @@ SAID_IN: Mapping[Api, tuple[Api, ...]] = {
 """Of each API whose requests can be translated, those in whose words they can be said, the best first."""
 
 
+# A member costs more through its class than by a name of its own.
+_CHAT, _RESPONSES = Api.CHAT, Api.RESPONSES
 _MOST = 2**31
 # llama.cpp and LM Studio write -1 for "no cap"; a provider that does not know it says so itself.
 _Cap = Annotated[int, msgspec.Meta(ge=-1, le=_MOST)]
@@ -169,6 +171,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     def prompts(self) -> int:
         """How many prompts a legacy request lists; 1 for every other."""
         prompt = self.fields.prompt
+        if prompt is None:
+            return 1
         is_batch = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
         return len(prompt) if is_batch else 1
 
@@ -180,7 +184,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     @property
     def answers(self) -> int:
         """How many answers the provider writes and bills: `best_of` writes more than it returns."""
-        return self.prompts * max(self.fields.n or 1, self.fields.best_of or 1)
+        n, best_of = self.fields.n, self.fields.best_of
+        return self.prompts * (max(n or 1, best_of or 1) if n or best_of else 1)
 
     @property
     def asked_for_usage(self) -> bool:
@@ -232,8 +237,8 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
 
 
 def _output_cap(api: Api, fields: Fields) -> int | None:
-    cap = fields.max_output_tokens if api is Api.RESPONSES else fields.max_tokens
-    other = fields.max_completion_tokens if api is Api.CHAT else None
+    cap = fields.max_output_tokens if api is _RESPONSES else fields.max_tokens
+    other = fields.max_completion_tokens if api is _CHAT else None
     if other is None or cap is None:
         cap = other if cap is None else cap
         return cap if cap is None or cap >= 0 else None

@@ -25,6 +25,7 @@ _TOOLS_TOKENS = 1024
 _IMAGE_TOKENS = 50_000
 """The most an image in the body is billed as: its bytes do not show its size (gpt-4o-mini: 2,833 and 8 x 5,667)."""
 
+_COUNT_TOKENS = Api.COUNT_TOKENS
 _OUTPUTLESS = frozenset({Api.EMBEDDINGS, Api.MODERATIONS, Api.RERANK, Api.COUNT_TOKENS})
 
 _TELLING = frozenset(name.encode() for name in TELLING)
@@ -83,14 +84,15 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
     alias = candidate.alias
     if alias.max_request is not None:
         return Bound(alias.max_request, None, _injected(request, alias.max_output_tokens))
-    if request.api is Api.COUNT_TOKENS:
+    api = request.api
+    if api is _COUNT_TOKENS:
         return _FREE
     assert request.outline, "nobody has looked what stands in it"
     input_tokens = (len(request.body) * TOKENS_PER_BYTE if counted is None else counted) + _TEMPLATE_TOKENS
     if not _TELLING.isdisjoint(request.quoted):
         input_tokens += _told_tokens(request, candidate)
-    if request.api in _OUTPUTLESS:
-        searches = most_searches(request.body) if request.api is Api.RERANK and price.search else 0
+    if api in _OUTPUTLESS:
+        searches = most_searches(request.body) if api is Api.RERANK and price.search else 0
         return Bound(_cost(input_tokens, 0, price, searches), 0, None)
     if (request.fields.max_completion_tokens or 0) < 0:
         # A provider that knows both names may obey this one, whatever cap is set beside it.

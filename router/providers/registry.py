@@ -96,7 +96,7 @@ class BoundProvider:
     claude: "Mapping[Api, Lane]" = field(default_factory=dict)
     """What is asked of Claude where other models of the provider's are asked otherwise."""
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
-    _destinations: dict[tuple[str | None, ...], Destination] = field(default_factory=dict, repr=False)
+    _destinations: dict[tuple[str, str | None, tuple[str | None, ...]], Destination] = field(default_factory=dict, repr=False)
 
     def injects_usage(self, request: ModelRequest) -> bool:
         """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""
@@ -158,7 +158,7 @@ class BoundProvider:
         """The same one for as long as its callers say the same of themselves, as those of one client do."""
         # No two kinds of caller have as many headers that travel: the values tell by their number whose they are.
         label = credential.label if credential is not None else None
-        known = (url, label, *map(forwarded.get, travels))
+        known = (url, label, tuple(map(forwarded.get, travels)))
         found = self._destinations.get(known)
         if found is None:
             headers = {"content-type": "application/json", **self.first}

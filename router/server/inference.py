@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 
 from router.domain.errors import (
     BodyTooLarge,
@@ -42,6 +42,9 @@ from router.server.whole_answer import whole_answer
 BODY_TIMEOUT_S = 30.0
 _JSON_TYPES = frozenset({"application/json", "application/octet-stream", "text/plain"})
 """What is taken for JSON: the type itself, none (aiohttp says octet-stream then), and what plain `fetch` sends."""
+
+_MAX_WRITTEN = 64
+_written: set[str | None] = set()
 
 
 class Inference:
@@ -145,19 +148,16 @@ class Inference:
 async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY_TIMEOUT_S) -> bytes:
     """The whole body, at most `limit` bytes, within 30 s. Raises BodyTooLarge, RequestTimeout, UnsupportedMediaType."""
     headers = request.headers
-    encoding = headers.get("Content-Encoding")
+    encoding = headers.get(hdrs.CONTENT_ENCODING)
     if encoding is not None and encoding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted; send the body uncompressed")
-    if request.content_type not in _JSON_TYPES:
-        raise UnsupportedMediaType(
-            f"expected the header `Content-Type: application/json`, found {request.content_type[:80]!r}"
-        )
-    if (request.content_length or 0) > limit:
-        raise _too_large(limit)
+    _require_json(headers.get(hdrs.CONTENT_TYPE), request)
     content = request.content
     if content.is_eof():
         body = content.read_nowait()
     else:
+        if (request.content_length or 0) > limit:
+            raise _too_large(limit)
         if headers.get("Expect", "").lower() == "100-continue":
             await _invite(request)
         try:
@@ -170,6 +170,18 @@ async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY
     if not body:
         raise InvalidRequest("the body is empty; expected a JSON object")
     return body
+
+
+def _require_json(written: str | None, request: web.BaseRequest) -> None:
+    """Few ways of writing it are in use, and each is taken apart once."""
+    if written in _written:
+        return
+    if request.content_type not in _JSON_TYPES:
+        raise UnsupportedMediaType(
+            f"expected the header `Content-Type: application/json`, found {request.content_type[:80]!r}"
+        )
+    if len(_written) < _MAX_WRITTEN:
+        _written.add(written)
 
 
 async def _invite(request: web.BaseRequest) -> None:
