@@ -96,7 +96,9 @@ class BoundProvider:
     claude: "Mapping[Api, Lane]" = field(default_factory=dict)
     """What is asked of Claude where other models of the provider's are asked otherwise."""
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
-    _destinations: dict[tuple[str, str | None, tuple[str | None, ...]], Destination] = field(default_factory=dict, repr=False)
+    _destinations: dict[tuple[str, str | None, tuple[str | None, ...]], Destination] = field(
+        default_factory=dict, repr=False
+    )
 
     def injects_usage(self, request: ModelRequest) -> bool:
         """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""

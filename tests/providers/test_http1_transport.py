@@ -236,6 +236,17 @@ async def test_timers_of_calls_that_ended_are_gone(transport: Http1Transport) ->
         assert connection._timer_at <= asyncio.get_running_loop().time() + 30.0
 
 
+async def test_headers_of_a_call_alone_are_sent_in_the_place_of_the_shared_ones(transport: Http1Transport) -> None:
+    async with upstream(says(WHOLE)) as peer:
+        to = Destination("POST", peer.url, {"x-a": "shared", "x-b": "b"})
+        for own in ({}, {"x-c": "1"}, {"x-a": "own"}, {"x-c": "2"}):
+            await ask(transport, UpstreamCall(to, b"{}", False, SHORT, 5.0, own))
+        heads = [request.partition(b"\r\n\r\n")[0].split(b"\r\n") for request in peer.requests]
+        told = [sorted(line for line in head if line.startswith(b"x-")) for head in heads]
+        shared = [b"x-a: shared", b"x-b: b"]
+        assert told == [shared, [*shared, b"x-c: 1"], [b"x-a: own", b"x-b: b"], [*shared, b"x-c: 2"]]
+
+
 # -- what is not sent -----------------------------------------------------------------------------------------------------
 
 

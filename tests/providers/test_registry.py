@@ -221,3 +221,28 @@ def test_no_secret_is_in_a_providers_repr() -> None:
     call(bound, candidate())
     assert "secret-key" not in repr(bound)
     assert "hidden-value" not in repr(bound)
+
+
+def test_the_calls_of_one_client_go_to_one_destination_and_those_of_another_to_another() -> None:
+    bound = provider("openai", "http://h/v1")
+    one, same, other = (call(bound, candidate(), user_agent=agent) for agent in ("a/1", "a/1", "b/2"))
+    assert one.to is same.to
+    assert (one.headers["user-agent"], other.headers["user-agent"]) == ("a/1", "b/2")
+    accepting = call(bound, candidate(), accept="a/1").headers
+    assert accepting["accept"] == "a/1"
+    assert "user-agent" not in accepting
+
+
+def test_a_trace_is_a_header_of_its_call_alone_unless_the_file_sets_it() -> None:
+    plain, pinned = (provider("openai", "http://h/v1", headers=h) for h in ((), (("traceparent", "pinned"),)))
+    first, second = (call(plain, candidate(), traceparent=trace) for trace in ("00-1", "00-2"))
+    assert first.to is second.to
+    assert [each.headers["traceparent"] for each in (first, second)] == ["00-1", "00-2"]
+    assert call(pinned, candidate(), traceparent="00-1").headers["traceparent"] == "pinned"
+
+
+def test_callers_cannot_fill_the_memory_with_names_of_themselves() -> None:
+    bound = provider("openai", "http://h/v1")
+    for number in range(2000):
+        assert call(bound, candidate(), user_agent=f"x/{number}").headers["user-agent"] == f"x/{number}"
+    assert len(bound._destinations) < 1000
