@@ -99,7 +99,7 @@ class MemoryLimiter:
         now_us = int(self._clock.monotonic() * 1e6)
         if now_us >= self._table.due_us:
             self._table.forget_idle(now_us)
-        windows, horizon, second = self._table.windows, now_us - WINDOW_US, now_us // SLOT_US
+        windows, horizon = self._table.windows, now_us - WINDOW_US
         checked: list[_Checked] = []
         is_refused = False
         for rule in rules:
@@ -123,20 +123,26 @@ class MemoryLimiter:
             checked.append((rule, window, hold))
         if is_refused:
             return _refusal(checked, now_us)
-        holds: list[_Hold] = []
-        for _, window, hold in checked:
-            # Window.take, in place: one call a rule is what deciding would cost twice over.
-            slot = window.newest
-            if slot is None or slot.second != second:
-                slot = window.open(second, now_us)
-            slot.last_us = now_us
-            slot.requests += 1
-            slot.tokens += hold
-            window.requests += 1
-            window.tokens += hold
-            window.parallel += 1
-            holds.append((window, slot, hold))
+        holds = _held(checked, now_us)
         return HeldReservation(_allowance(checked, now_us), holds)
+
+
+def _held(checked: Sequence[_Checked], now_us: int) -> list[_Hold]:
+    """The request counted under every rule: `Window.take`, in place, since a call a rule costs as much as the counting."""
+    second = now_us // SLOT_US
+    holds: list[_Hold] = []
+    for _, window, hold in checked:
+        slot = window.newest
+        if slot is None or slot.second != second:
+            slot = window.open(second, now_us)
+        slot.last_us = now_us
+        slot.requests += 1
+        slot.tokens += hold
+        window.requests += 1
+        window.tokens += hold
+        window.parallel += 1
+        holds.append((window, slot, hold))
+    return holds
 
 
 def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:

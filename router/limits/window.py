@@ -58,7 +58,7 @@ class Window:
             self.newest = None
 
     def take(self, tokens: int, now_us: int) -> Slot:
-        """Count one request and its tokens; the slot is where the tokens can be corrected later, as long as it is `counted`."""
+        """Count one request and its tokens; its slot is where the tokens can be corrected, as long as it is `counted`."""
         second = now_us // SLOT_US
         slot = self.newest
         if slot is None or slot.second != second:

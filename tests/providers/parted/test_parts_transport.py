@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, Parts, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, Parts, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.parted.transport import AT_ONCE, PartsTransport
 
 
@@ -67,7 +67,7 @@ class Network:
 
 def call(parts: Parts | None, total_s: float = 9.0) -> UpstreamCall:
     body = b"whole" if parts is None else parts.bodies[0]
-    return UpstreamCall("POST", "http://p/x", {}, body, False, Timeouts(), total_s, parts=parts)
+    return UpstreamCall(Destination("POST", "http://p/x", {}), body, False, Timeouts(), total_s, parts=parts)
 
 
 def numbered(count: int) -> Parts:
