@@ -14,6 +14,7 @@ from router.domain.observations import Failure
 from router.domain.ports import Observer
 
 VERSION = "0.1.0"
+_TAILS = 256
 
 
 class SystemClock:
@@ -34,10 +35,19 @@ class SystemIds:
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(32))
         self.draw = self._random.random
-        self._bits = self._random.getrandbits
+        self._tails: list[str] = []
+        self._at = 0
+        self._millisecond = ""
 
     def new(self) -> str:
-        return f"{time.time_ns() // 1_000_000 << 80 | self._bits(80):032x}"
+        at = time.time_ns() // 1_000_000
+        if at != self._at:
+            self._at, self._millisecond = at, f"{at:012x}"
+        if not self._tails:
+            # Taken many at once, a random number costs nothing beside its text.
+            digits = self._random.randbytes(10 * _TAILS).hex()
+            self._tails = [digits[start : start + 20] for start in range(0, 20 * _TAILS, 20)]
+        return self._millisecond + self._tails.pop()
 
 
 class SystemTasks:

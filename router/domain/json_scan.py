@@ -79,24 +79,17 @@ def top_level_members(body: bytes) -> Iterator[Member]:
             key, value_start = None, None
 
 
-def member_span(body: bytes, name: str, *, is_plain: bool, is_unique: bool = False) -> Span | None:
-    """The value span of the top-level member `name`, None if absent.
+def string_value(body: bytes, quoted: bytes) -> Span | None:
+    """Where the string stands that is the value of the first `quoted` name; None where that has another value."""
+    found = _STRING_VALUE.match(body, body.find(quoted) + len(quoted))
+    return found.span(1) if found is not None else None
 
-    `is_plain`: the caller knows the member is there, unescaped, with a string value. Inside a JSON string every quote is
-    escaped, so the quoted name occurs in the bytes only as a key or as a whole string value; where it occurs once, it is
-    that member, wherever it stands, and no scan is needed. `is_unique`: that it occurs once is known too.
-    """
-    quoted = b'"' + name.encode() + b'"'
-    if not is_plain and quoted not in body and b"\\u" not in body:
+
+def member_span(body: bytes, name: str) -> Span | None:
+    """The value span of the top-level member `name`, None if absent."""
+    if b'"' + name.encode() + b'"' not in body and b"\\u" not in body:
         return None
-    if is_plain and (is_unique or body.count(quoted) == 1):
-        found = _STRING_VALUE.match(body, body.find(quoted) + len(quoted))
-        if found is not None:
-            return found.span(1)
-    for member in top_level_members(body):
-        if member.name == name:
-            return member.value
-    return None
+    return next((member.value for member in top_level_members(body) if member.name == name), None)
 
 
 def _member(body: bytes, key: Span, start: int, end: int) -> Member:

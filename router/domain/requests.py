@@ -1,15 +1,15 @@
 """The request as it came: raw bytes, the API it speaks, and the few fields the gateway acts on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from router.domain.errors import InvalidRequest
 from router.domain.identity import Scope
-from router.domain.json_scan import Span, member_span, outline, top_level_members
+from router.domain.json_scan import Span, member_span, outline, string_value, top_level_members
 
 
 class Kind(StrEnum):
@@ -95,20 +95,28 @@ SAID_IN: Mapping[Api, tuple[Api, ...]] = {
 """Of each API whose requests can be translated, those in whose words they can be said, the best first."""
 
 
+# A member costs more through its class than by a name of its own.
+_CHAT, _RESPONSES = Api.CHAT, Api.RESPONSES
+_MOST = 2**31
+# llama.cpp and LM Studio write -1 for "no cap"; a provider that does not know it says so itself.
+_Cap = Annotated[int, msgspec.Meta(ge=-1, le=_MOST)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+
+
 class Fields(msgspec.Struct, frozen=True):
     """The top-level fields that decide routing, limits and splicing. Everything else travels unread.
 
-    Types are checked by the decoder; `Raw` values are checked where they are used.
+    Types and ranges are checked by the decoder; `Raw` values are checked where they are used.
     """
 
     model: str | None = None
     stream: bool | None = None
-    stream_options: msgspec.Raw = msgspec.Raw()
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    max_output_tokens: int | None = None
-    n: int | None = None
-    best_of: int | None = None
+    stream_options: dict[str, msgspec.Raw] | None = None
+    max_tokens: _Cap | None = None
+    max_completion_tokens: _Cap | None = None
+    max_output_tokens: _Cap | None = None
+    n: _Number | None = None
+    best_of: _Number | None = None
     prompt: Any = None
     user: Any = None
     metadata: Any = None
@@ -122,8 +130,16 @@ class Fields(msgspec.Struct, frozen=True):
 ACTED_ON = ("model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens")
 """Top-level names that are read or spliced: a duplicate or an escaped spelling of one is refused (contract.md)."""
 
+TELLING = (
+    *("image_url", "url", "file_data", "file_id", "file_url", "previous_response_id", "conversation", "prediction"),
+    *("web_search_options", "tools", "functions", "response_format", "text", "n", "best_of", "prompt", "media_type"),
+    *("container", "mcp_servers", "speed", "output_config", "output_format", "context_management", "item_reference", "1h"),
+)
+"""Names, and two values, that may make a request cost more than its size shows: where one stands, more is looked at."""
+
+_ACTED_ON = frozenset(name.encode() for name in ACTED_ON)
 _DECODER = msgspec.json.Decoder(Fields)
-_STREAM_OPTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class ModelRequest(msgspec.Struct, frozen=True):
@@ -132,33 +148,31 @@ class ModelRequest(msgspec.Struct, frozen=True):
     api: Api
     body: bytes
     fields: Fields
+    stream: bool = False
+    output_cap: int | None = None
+    """The caller's cap on output tokens per choice, by the names this API reads; None where it gave none or said -1,
+    which is none in words. Of two names the larger counts: which of them a provider obeys is not known."""
     outline: bytes = b""
-    """The body without what is only long, for searching; "" is for the body itself."""
+    """The body without what is only long, and with its escaped letters written out, for searching; "" is for the body."""
+    quoted: frozenset[bytes] = _NOTHING
+    """Of ACTED_ON and TELLING what stands in the body, as a name or as a whole string, at the top or deeper."""
+    repeated: frozenset[bytes] = _NOTHING
+    """What of that stands there more than once."""
     is_plain: bool = False
     """Known to have no name that is acted on twice, nor as a string, nor written with escapes."""
     is_kept_here: bool = False
     """Of Responses: its provider keeps nothing, and what the model thinks must come back to us, sealed."""
 
-    @property
-    def stream(self) -> bool:
-        return self.fields.stream is True
-
-    @property
-    def output_cap(self) -> int | None:
-        """The caller's cap on output tokens per choice, by the names this API reads; None where it gave none or said -1,
-        which is none in words. Of two names the larger counts: which of them a provider obeys is not known."""
-        f, api = self.fields, self.api
-        cap = f.max_output_tokens if api is Api.RESPONSES else f.max_tokens
-        other = f.max_completion_tokens if api is Api.CHAT else None
-        if other is None or cap is None:
-            cap = other if cap is None else cap
-            return cap if cap is None or cap >= 0 else None
-        return max(cap, other) if cap >= 0 and other >= 0 else None
+    def with_body(self, body: bytes) -> "ModelRequest":
+        """The same request in other words, of which nothing is known."""
+        return ModelRequest(self.api, body, self.fields, self.stream, self.output_cap, is_kept_here=self.is_kept_here)
 
     @property
     def prompts(self) -> int:
         """How many prompts a legacy request lists; 1 for every other."""
         prompt = self.fields.prompt
+        if prompt is None:
+            return 1
         is_batch = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
         return len(prompt) if is_batch else 1
 
@@ -170,23 +184,27 @@ class ModelRequest(msgspec.Struct, frozen=True):
     @property
     def answers(self) -> int:
         """How many answers the provider writes and bills: `best_of` writes more than it returns."""
-        return self.prompts * max(self.fields.n or 1, self.fields.best_of or 1)
+        n, best_of = self.fields.n, self.fields.best_of
+        return self.prompts * (max(n or 1, best_of or 1) if n or best_of else 1)
 
     @property
     def asked_for_usage(self) -> bool:
         """Whether the caller itself set `stream_options.include_usage`."""
         options = self.fields.stream_options
-        return bool(options) and b'"include_usage"' in bytes(options) and _includes_usage(options)
+        return options is not None and bytes(options.get("include_usage", b"")) == b"true"
 
     def span_of(self, name: str) -> Span | None:
         """Where the value of the top-level `name`, one of ACTED_ON, stands in the body; None when it is absent."""
-        if self.is_plain and f'"{name}"'.encode() not in (self.outline or self.body):
+        if self.is_plain and name.encode() not in self.quoted:
             return None
-        return member_span(self.body, name, is_plain=False)
+        return member_span(self.body, name)
 
     def model_span(self) -> Span | None:
         """Where the value of the top-level `model` stands in the body, quotes included; None when it is absent."""
-        return member_span(self.body, "model", is_plain=self.fields.model is not None, is_unique=self.is_plain)
+        if self.is_plain and self.fields.model is not None:
+            # Inside a JSON string every quote is escaped: what stands there once is that member, wherever it stands.
+            return string_value(self.body, b'"model"')
+        return member_span(self.body, "model")
 
 
 def parse_request(api: Api, body: bytes) -> ModelRequest:
@@ -202,11 +220,29 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
     short = outline(body)
-    is_plain = _has_plain_names(short)
+    is_escaped = False
+    if b"\\" in short and b"\\u00" in short:
+        is_escaped = _ESCAPED_NAME_LETTER.search(short) is not None
+        short = _ESCAPED.sub(_letter, short)
+    found = _SOUGHT.findall(short)
+    quoted, repeated = frozenset(found), _NOTHING
+    if len(quoted) != len(found):
+        repeated = frozenset(name for name in quoted if found.count(name) > 1)
+    is_plain = not is_escaped and (not repeated or _ACTED_ON.isdisjoint(repeated))
     if not is_plain:
-        _refuse_ambiguous_names(body, short)
-    _check_ranges(fields)
-    return ModelRequest(api, body, fields, short, is_plain)
+        _refuse_ambiguous_names(body)
+    return ModelRequest(
+        api, body, fields, fields.stream is True, _output_cap(api, fields), short, quoted, repeated, is_plain
+    )
+
+
+def _output_cap(api: Api, fields: Fields) -> int | None:
+    cap = fields.max_output_tokens if api is _RESPONSES else fields.max_tokens
+    other = fields.max_completion_tokens if api is _CHAT else None
+    if other is None or cap is None:
+        cap = other if cap is None else cap
+        return cap if cap is None or cap >= 0 else None
+    return max(cap, other) if cap >= 0 and other >= 0 else None
 
 
 def _located(text: str) -> str:
@@ -220,51 +256,26 @@ def _param(text: str) -> str | None:
     return path or None
 
 
-def _check_ranges(fields: Fields) -> None:
-    # llama.cpp and LM Studio write -1 for "no cap"; a provider that does not know it says so itself.
-    for name, value, least in (
-        ("max_tokens", fields.max_tokens, -1),
-        ("max_completion_tokens", fields.max_completion_tokens, -1),
-        ("max_output_tokens", fields.max_output_tokens, -1),
-        ("n", fields.n, 0),
-        ("best_of", fields.best_of, 0),
-    ):
-        if value is not None and not least <= value <= 2**31:
-            raise InvalidRequest(f"{name}: expected an integer from {least} to {2**31}, got {value}", param=name)
-    if fields.stream_options and bytes(fields.stream_options) != b"null":
-        try:
-            _STREAM_OPTIONS.decode(fields.stream_options)
-        except msgspec.MsgspecError:
-            raise InvalidRequest("stream_options: expected an object", param="stream_options") from None
+def _sought(names: Iterable[str]) -> re.Pattern[bytes]:
+    """Any of `names` in quotes. Ordered by their first letters, which a search tells apart first."""
+    by_letter: dict[str, list[str]] = {}
+    for name in names:
+        by_letter.setdefault(name[0], []).append(name[1:])
+    branches = (f"{letter}(?:{'|'.join(rests)})" for letter, rests in by_letter.items())
+    return re.compile(f'"({"|".join(branches)})"'.encode())
 
 
-def _includes_usage(options: msgspec.Raw) -> bool:
-    if bytes(options) == b"null":
-        return False
-    return bytes(_STREAM_OPTIONS.decode(options).get("include_usage", b"")) == b"true"
-
-
-_ACTED_ON_BYTES = tuple(b'"' + name.encode() + b'"' for name in ACTED_ON)
-_BEGINNINGS = re.compile(rb'"(?:model"|stream|max_)')
+_SOUGHT = _sought((*ACTED_ON, *TELLING))
 _ESCAPED_NAME_LETTER = re.compile(rb"\\u00(?:[67][0-9a-fA-F]|5[fF])")
+_ESCAPED = re.compile(rb"\\u00(?!22|5[cC])([2-7][0-9a-fA-F])")
 
 
-def _has_plain_names(short: bytes) -> bool:
-    """Whether what an outline holds cannot be ambiguous: the common case costs two searches.
-
-    Each acted-on name begins like one of those searched for, and they begin no two members.
-    """
-    if b"\\" in short and b"\\u00" in short and _ESCAPED_NAME_LETTER.search(short):
-        return False
-    found = _BEGINNINGS.findall(short)
-    return len(found) == len(set(found))
+def _letter(escaped: re.Match[bytes]) -> bytes:
+    return bytes([int(escaped[1], 16)])
 
 
-def _refuse_ambiguous_names(body: bytes, short: bytes) -> None:
+def _refuse_ambiguous_names(body: bytes) -> None:
     """A provider may read another one of two equal names than we did, so neither is forwarded."""
-    may_be_escaped = b"\\u00" in short and _ESCAPED_NAME_LETTER.search(short)
-    if not may_be_escaped and all(short.count(name) <= 1 for name in _ACTED_ON_BYTES):
-        return
     seen: set[str] = set()
     for member in top_level_members(body):
         if member.name not in ACTED_ON:

@@ -83,9 +83,8 @@ class Parts(msgspec.Struct):
     unanswered: set[int] = msgspec.field(default_factory=set)
 
 
-class UpstreamCall(msgspec.Struct, frozen=True):
-    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline. With `parts` it is
-    several, whose bodies are theirs.
+class Destination(msgspec.Struct, frozen=True, eq=False):
+    """Where calls go, and the headers that they share. Made once for many: what a transport makes of one it may keep.
 
     `ca_digest` is that of the content of `ca_file`: a new content is trusted by new connections only. `trusted_host` is
     False for a host that the operator's file does not name: it is asked at addresses of the public internet only.
@@ -94,14 +93,32 @@ class UpstreamCall(msgspec.Struct, frozen=True):
     method: str
     url: str
     headers: Mapping[str, str]
+    ca_file: str = ""
+    ca_digest: str = ""
+    trusted_host: bool = True
+
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class UpstreamCall(msgspec.Struct, frozen=True):
+    """One HTTP request to a provider, ready to send. `total_s` is what is left of the request's deadline. `own_headers` go
+    with this call alone, in the place of those of its destination that have the same names. With `parts` it is several,
+    whose bodies are theirs.
+    """
+
+    to: Destination
     body: bytes | Upload
     stream: bool
     timeouts: Timeouts
     total_s: float
-    ca_file: str = ""
-    ca_digest: str = ""
-    trusted_host: bool = True
+    own_headers: Mapping[str, str] = _NO_HEADERS
     parts: Parts | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """All that it is sent with."""
+        return {**self.to.headers, **self.own_headers} if self.own_headers else self.to.headers
 
 
 class UpstreamAnswer(Flow, Protocol):

@@ -35,6 +35,10 @@ from router.providers.repairs.forced_answer import AnswerMismatch
 from router.providers.translated import SSE
 from router.providers.translation import TranslatedRequest
 
+# Looking a member up in its enumeration takes Python 3.11 as long as ten attributes.
+_OK, _SERVER_ERROR = Outcome.OK, Outcome.SERVER_ERROR
+_CONTENT_POLICY = FallbackReason.CONTENT_POLICY
+
 MAX_ANSWER_BYTES = 256 * 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
 _TOLD: Mapping[str, str] = {
@@ -146,10 +150,9 @@ class OpenAttempt:
         if translation is not None:
             reply.content_type = _JSON if frames is None else _STREAM
             reply.dropped = translation.dropped
-        policy = FallbackReason.CONTENT_POLICY
-        if policy in self._do.plan.typed and body is not None and blocked(body):
+        if body is not None and _CONTENT_POLICY in self._do.plan.typed and blocked(body):
             record.outcome, record.reason = Outcome.REFUSED_UPSTREAM, _BLOCKED
-            raise Refused(Failed(Outcome.REFUSED_UPSTREAM, _BLOCKED, answer.status, instead=policy), reply)
+            raise Refused(Failed(Outcome.REFUSED_UPSTREAM, _BLOCKED, answer.status, instead=_CONTENT_POLICY), reply)
         return reply
 
     def leave(self, reason: str) -> None:
@@ -187,7 +190,7 @@ class OpenAttempt:
         except ValueError as error:
             raise self._broken(Outcome.INVALID_RESPONSE, str(error)[:_MAX_TOLD]) from error
         self.record.usage = usage or estimated_usage(self._do.request, estimated_output_tokens(body))
-        self._end(Outcome.OK)
+        self._end(_OK)
         return body
 
     async def _open_stream(self, answer: UpstreamAnswer) -> Flow:
@@ -231,7 +234,7 @@ class OpenAttempt:
     def _end(self, outcome: Outcome, reason: str = "") -> None:
         """The answer came whole."""
         self._close(outcome, reason)
-        if outcome is Outcome.SERVER_ERROR:
+        if outcome is _SERVER_ERROR:
             self._health.failed(self._target, reason)
         else:
             self._health.succeeded(self._target, self.record.duration_us / 1000)
@@ -314,7 +317,7 @@ class OpenAttempt:
 
     def _close(self, outcome: Outcome, reason: str) -> None:
         self.is_over = True
-        if outcome is not Outcome.OK and self._is_sent and self._translation is not None:
+        if outcome is not _OK and self._is_sent and self._translation is not None:
             # Of several calls those that were answered are paid for, whatever became of the others.
             self.record.usage = self._translation.spent() or self.record.usage
         self._meter.end(self.record, outcome, reason)

@@ -2,14 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 
 from router.domain.errors import InvalidRequest, UnsupportedFeature
 from router.domain.json_scan import top_level_members
-from router.domain.requests import Api, ModelRequest
+from router.domain.requests import TELLING, Api, ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import PER_MILLION, NanoUSD, Price
 from router.gateway.searches import most_searches
@@ -26,39 +25,43 @@ _TOOLS_TOKENS = 1024
 _IMAGE_TOKENS = 50_000
 """The most an image in the body is billed as: its bytes do not show its size (gpt-4o-mini: 2,833 and 8 x 5,667)."""
 
+_COUNT_TOKENS = Api.COUNT_TOKENS
 _OUTPUTLESS = frozenset({Api.EMBEDDINGS, Api.MODERATIONS, Api.RERANK, Api.COUNT_TOKENS})
 
-# Names that make a second look necessary, found in one pass. Quotes are escaped inside JSON strings, so these are keys and
-# never text.
-_TELLING = re.compile(
-    rb'"(image_url|url|file_data|file_id|file_url|previous_response_id|conversation|prediction|web_search_options|tools'
-    rb"|functions|response_format|text|n|best_of|prompt|media_type|container|mcp_servers|speed|output_config|output_format"
-    rb'|context_management)"\s*:'
-)
-# Content whose size the body does not show.
+_TELLING = frozenset(name.encode() for name in TELLING)
+
+
+def _re(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(pattern.encode())
+
+
+_ELSEWHERE = "(?!(?i:data:(?:image|audio)/))[a-zA-Z][a-zA-Z0-9+.-]*:"
+# Content whose size the body does not show: the name without which there is none, what it is called, how it is written.
+# Quotes are escaped inside JSON strings, so these are names and whole values and never text.
 _HIDDEN = (
-    ("image_url", re.compile(rb'"(?:image_url|url)"\s*:\s*"(?!(?i:data:(?:image|audio)/))[a-zA-Z][a-zA-Z0-9+.-]*:')),
-    ("file_data", re.compile(rb'"file_data"\s*:\s*"')),
-    ("file_id", re.compile(rb'"file_id"\s*:\s*"')),
-    ("file_url", re.compile(rb'"file_url"\s*:\s*"')),
-    ("previous_response_id", re.compile(rb'"previous_response_id"\s*:\s*"')),
-    ("conversation", re.compile(rb'"conversation"\s*:\s*["{]')),
-    ("prediction", re.compile(rb'"prediction"\s*:\s*\{')),
-    ("web_search_options", re.compile(rb'"web_search_options"\s*:\s*\{')),
-    ("tools", re.compile(rb'"type"\s*:\s*"(?:web_search|file_search|code_interpreter|computer_use|image_generation|mcp)')),
-    ("tools", re.compile(rb'"type"\s*:\s*"(?:web_fetch|code_execution|tool_search|advisor|[a-z]+_toolset)_')),
-    ("media_type", re.compile(rb'"media_type"\s*:\s*"(?i:application/pdf)"')),
-    ("container", re.compile(rb'"container"\s*:\s*["{]')),
-    ("mcp_servers", re.compile(rb'"mcp_servers"\s*:\s*\[\s*\{')),
-    ("speed", re.compile(rb'"speed"\s*:\s*"fast"')),
-    ("context_management", re.compile(rb'"type"\s*:\s*"compact_')),
+    (b"image_url", "image_url", _re(r'"image_url"\s*:\s*"' + _ELSEWHERE)),
+    (b"url", "image_url", _re(r'"url"\s*:\s*"' + _ELSEWHERE)),
+    (b"file_data", "file_data", _re(r'"file_data"\s*:\s*"')),
+    (b"file_id", "file_id", _re(r'"file_id"\s*:\s*"')),
+    (b"file_url", "file_url", _re(r'"file_url"\s*:\s*"')),
+    (b"previous_response_id", "previous_response_id", _re(r'"previous_response_id"\s*:\s*"')),
+    (b"conversation", "conversation", _re(r'"conversation"\s*:\s*["{]')),
+    (b"prediction", "prediction", _re(r'"prediction"\s*:\s*\{')),
+    (b"web_search_options", "web_search_options", _re(r'"web_search_options"\s*:\s*\{')),
+    (b"tools", "tools", _re(r'"type"\s*:\s*"(?:web_search|file_search|code_interpreter|computer_use|image_generation|mcp)')),
+    (b"tools", "tools", _re(r'"type"\s*:\s*"(?:web_fetch|code_execution|tool_search|advisor|[a-z]+_toolset)_')),
+    (b"media_type", "media_type", _re(r'"media_type"\s*:\s*"(?i:application/pdf)"')),
+    (b"container", "container", _re(r'"container"\s*:\s*["{]')),
+    (b"mcp_servers", "mcp_servers", _re(r'"mcp_servers"\s*:\s*\[\s*\{')),
+    (b"speed", "speed", _re(r'"speed"\s*:\s*"fast"')),
+    (b"context_management", "context_management", _re(r'"type"\s*:\s*"compact_')),
 )
-_REFERENCE = re.compile(rb'"type"\s*:\s*"item_reference"')
-_IMAGE = re.compile(rb'"(?i:data:image/)|"media_type"\s*:\s*"(?i:image/)')
-_SCHEMA = re.compile(rb'"(?:tools|functions|response_format|text|output_config|output_format)"\s*:\s*[\[{]')
-_KNOWN_TOOL = re.compile(rb'"type"\s*:\s*"(?:bash|text_editor|computer|memory)_\d')
-_COUNTS = (b"n", b"best_of", b"prompt")
-_ESCAPED = re.compile(rb"\\u00(?!22|5[cC])([2-7][0-9a-fA-F])")
+_REFERENCE = _re(r'"type"\s*:\s*"item_reference"')
+_IMAGE = _re(r'"(?i:data:image/)|"media_type"\s*:\s*"(?i:image/)')
+_SCHEMA = _re(r'"(?:tools|functions|response_format|text|output_config|output_format)"\s*:\s*[\[{]')
+_SCHEMAS = frozenset({b"tools", b"functions", b"response_format", b"text", b"output_config", b"output_format"})
+_KNOWN_TOOL = _re(r'"type"\s*:\s*"(?:bash|text_editor|computer|memory)_\d')
+_COUNTS = frozenset({b"n", b"best_of", b"prompt"})
 
 
 class Bound(msgspec.Struct, frozen=True):
@@ -81,25 +84,21 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
     alias = candidate.alias
     if alias.max_request is not None:
         return Bound(alias.max_request, None, _injected(request, alias.max_output_tokens))
-    if request.api is Api.COUNT_TOKENS:
+    api = request.api
+    if api is _COUNT_TOKENS:
         return _FREE
+    assert request.outline, "nobody has looked what stands in it"
     input_tokens = (len(request.body) * TOKENS_PER_BYTE if counted is None else counted) + _TEMPLATE_TOKENS
-    body = _plain(request.outline or request.body)
-    if told := _TELLING.findall(body):
-        _refuse(next((name for name, pattern in _HIDDEN if pattern.search(body)), None), candidate)
-        _refuse_repeated(request.body, told)
-        input_tokens += _IMAGE_TOKENS * len(_IMAGE.findall(body)) + _TOOLS_TOKENS * bool(_SCHEMA.search(body))
-        input_tokens += _TOOLS_TOKENS * len(_KNOWN_TOOL.findall(body))
-    if request.api is Api.RESPONSES:
-        _refuse(_remembered(request, body), candidate)
-    if request.api in _OUTPUTLESS:
-        searches = most_searches(request.body) if request.api is Api.RERANK and price.search else 0
+    if not _TELLING.isdisjoint(request.quoted):
+        input_tokens += _told_tokens(request, candidate)
+    if api in _OUTPUTLESS:
+        searches = most_searches(request.body) if api is Api.RERANK and price.search else 0
         return Bound(_cost(input_tokens, 0, price, searches), 0, None)
     if (request.fields.max_completion_tokens or 0) < 0:
         # A provider that knows both names may obey this one, whatever cap is set beside it.
         name = "max_completion_tokens"
         raise InvalidRequest(f"{name}: -1 is no cap, and a hard budget needs one", param=name)
-    cap = request.output_cap
+    cap = given = request.output_cap
     if cap is None:
         cap = alias.max_output_tokens
     if cap is None:
@@ -108,9 +107,9 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
             param="max_tokens",
         )
     output_tokens = cap * request.answers
-    if price.cache_write_1h is not None and b'"1h"' in body:
+    if price.cache_write_1h is not None and b"1h" in request.quoted:
         price = replace(price, input=max(price.dearest_input, price.cache_write_1h))
-    return Bound(_cost(input_tokens, output_tokens, price), output_tokens, _injected(request, cap))
+    return Bound(_cost(input_tokens, output_tokens, price), output_tokens, cap if given is None else None)
 
 
 def _cost(input_tokens: int, output_tokens: int, price: Price, searches: int = 0) -> NanoUSD:
@@ -122,26 +121,35 @@ def _injected(request: ModelRequest, cap: int | None) -> int | None:
     return cap if request.output_cap is None and request.api not in _OUTPUTLESS else None
 
 
-def _plain(body: bytes) -> bytes:
-    """The body with its escaped letters written out, for searching: no name and no scheme can hide behind them."""
-    return _ESCAPED.sub(lambda found: bytes([int(found[1], 16)]), body) if b"\\" in body and b"\\u00" in body else body
+def _told_tokens(request: ModelRequest, candidate: Candidate) -> int:
+    """What a provider puts beside the body, or makes of it. Raises what `bound_of` does."""
+    quoted, text = request.quoted, request.outline
+    _refuse(next((what for name, what, how in _HIDDEN if name in quoted and how.search(text)), None), candidate)
+    if not _COUNTS.isdisjoint(request.repeated):
+        _refuse_repeated(request.body)
+    if request.api is Api.RESPONSES:
+        _refuse(_remembered(request), candidate)
+    tokens = _IMAGE_TOKENS * len(_IMAGE.findall(text))
+    if not _SCHEMAS.isdisjoint(quoted):
+        tokens += _TOOLS_TOKENS * bool(_SCHEMA.search(text))
+    if b"tools" in quoted:
+        tokens += _TOOLS_TOKENS * len(_KNOWN_TOOL.findall(text))
+    return tokens
 
 
-def _refuse_repeated(body: bytes, told: Sequence[bytes]) -> None:
+def _refuse_repeated(body: bytes) -> None:
     """Of two equal names a provider may read another one than we did."""
-    if all(told.count(name) <= 1 for name in _COUNTS):
-        return
-    names = Counter(member.name.encode() for member in top_level_members(body))
-    for name in _COUNTS:
+    names = Counter(member.name for member in top_level_members(body))
+    for name in ("n", "best_of", "prompt"):
         if names[name] > 1:
-            raise InvalidRequest(f"the name {name.decode()!r} occurs twice; keep one", param=name.decode())
+            raise InvalidRequest(f"the name {name!r} occurs twice; keep one", param=name)
 
 
-def _remembered(request: ModelRequest, body: bytes) -> str | None:
+def _remembered(request: ModelRequest) -> str | None:
     """What Responses puts in from what the provider keeps: earlier items, and prompts that are stored there."""
     if isinstance(request.fields.prompt, dict):
         return "prompt"
-    return "input" if _REFERENCE.search(body) else None
+    return "input" if b"item_reference" in request.quoted and _REFERENCE.search(request.outline) else None
 
 
 def _refuse(found: str | None, candidate: Candidate) -> None:

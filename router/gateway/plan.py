@@ -40,6 +40,7 @@ DEFAULTS_KEY = {
 DOES_NOT_SPEAK = "does not speak"
 NO_PRICE = "no price is known"
 EJECTED = "ejected"
+_NO_AFFINITY = Affinity.NONE
 OWN = "target"
 """How a candidate comes in that is no fallback's."""
 _MODEL_NAME = re.compile(r"[!-~]{1,256}")
@@ -89,7 +90,7 @@ def _unnamed(snapshot: Snapshot, principal: Principal, kind: Kind, tier: str | N
 
 def facets_of(alias: Alias, principal: Principal, request: ModelRequest) -> Facets:
     """What of this request can change its route."""
-    key = "" if alias.affinity is Affinity.NONE else _affinity_key(alias.affinity, principal, request)
+    key = "" if alias.affinity is _NO_AFFINITY else _affinity_key(alias.affinity, principal, request)
     return Facets(request.api, request.stream, len(request.body), key)
 
 

@@ -14,7 +14,7 @@ from router.domain.limits import (
 )
 from router.domain.ports import Clock, Reservation
 from router.limits.table import WindowTable
-from router.limits.window import WINDOW_US, Slot, Window
+from router.limits.window import SLOT_US, WINDOW_US, Slot, Window
 
 PARALLEL_RETRY_MS = 1000
 """Nobody knows when a request in flight will end; a second is worth waiting before asking again."""
@@ -34,9 +34,13 @@ class HeldReservation:
 
     def settle(self, tokens: int) -> None:
         holds, self._holds = self._holds, ()
+        if tokens < 0:
+            tokens = 0
         for window, slot, held in holds:
             window.parallel -= 1
-            window.correct(slot, max(tokens, 0) - held)
+            if slot.counted:
+                slot.tokens += tokens - held
+                window.tokens += tokens - held
 
 
 class MemoryLimiter:
@@ -99,28 +103,46 @@ class MemoryLimiter:
         checked: list[_Checked] = []
         is_refused = False
         for rule in rules:
-            limits = rule.limits
-            window = windows.get(rule.key)
-            if window is None:
-                window = self._table.remember(rule.key, now_us)
-            if window.oldest is not None and window.oldest.last_us <= horizon:
+            limits, key = rule.limits, rule.key
+            window = windows[key] if key in windows else self._table.remember(key, now_us)
+            oldest = window.oldest
+            if oldest is not None and oldest.last_us <= horizon:
                 window.expire(now_us)
-            limit = limits.tokens
-            hold = tokens if limit is None or tokens <= limit else limit
-            checked.append((rule, window, hold))
-            if (
-                (limit is not None and (window.tokens + hold > limit or limit == 0))
-                or (limits.requests is not None and window.requests >= limits.requests)
-                or (limits.parallel is not None and window.parallel >= limits.parallel)
-            ):
+            hold, limit = tokens, limits.tokens
+            if limit is not None:
+                if tokens > limit:
+                    hold = limit
+                if window.tokens + hold > limit or limit == 0:
+                    is_refused = True
+            limit = limits.requests
+            if limit is not None and window.requests >= limit:
                 is_refused = True
+            limit = limits.parallel
+            if limit is not None and window.parallel >= limit:
+                is_refused = True
+            checked.append((rule, window, hold))
         if is_refused:
             return _refusal(checked, now_us)
-        holds: list[_Hold] = []
-        for _, window, hold in checked:
-            window.parallel += 1
-            holds.append((window, window.take(hold, now_us), hold))
+        holds = _held(checked, now_us)
         return HeldReservation(_allowance(checked, now_us), holds)
+
+
+def _held(checked: Sequence[_Checked], now_us: int) -> list[_Hold]:
+    """The request counted under every rule: `Window.take`, in place, since a call a rule costs as much as the counting."""
+    second = now_us // SLOT_US
+    holds: list[_Hold] = []
+    for _, window, hold in checked:
+        slot = window.newest
+        if slot is None or slot.second != second:
+            slot = window.open(second, now_us)
+        slot.last_us = now_us
+        slot.requests += 1
+        slot.tokens += hold
+        window.requests += 1
+        window.tokens += hold
+        window.parallel += 1
+        holds.append((window, slot, hold))
+    return holds
 
 
 def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
@@ -129,12 +151,15 @@ def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
     by_tokens: Window | None = None
     limit_requests = left_requests = limit_tokens = left_tokens = held = 0
     for rule, window, hold in checked:
-        limit = rule.limits.requests
-        if limit is not None and (by_requests is None or limit - window.requests < left_requests):
-            by_requests, limit_requests, left_requests = window, limit, limit - window.requests
-        limit = rule.limits.tokens
-        if limit is not None and (by_tokens is None or limit - window.tokens < left_tokens):
-            by_tokens, limit_tokens, left_tokens, held = window, limit, limit - window.tokens, hold
+        limits = rule.limits
+        if (limit := limits.requests) is not None:
+            left = limit - window.requests
+            if by_requests is None or left < left_requests:
+                by_requests, limit_requests, left_requests = window, limit, left
+        if (limit := limits.tokens) is not None:
+            left = limit - window.tokens
+            if by_tokens is None or left < left_tokens:
+                by_tokens, limit_tokens, left_tokens, held = window, limit, left, hold
     if by_requests is None:
         if by_tokens is None:
             return UNLIMITED

@@ -58,16 +58,11 @@ class Window:
             self.newest = None
 
     def take(self, tokens: int, now_us: int) -> Slot:
-        """Count one request and its tokens; the slot is where the tokens can be corrected later."""
+        """Count one request and its tokens; its slot is where the tokens can be corrected, as long as it is `counted`."""
         second = now_us // SLOT_US
         slot = self.newest
         if slot is None or slot.second != second:
-            fresh = Slot(second, now_us)
-            if slot is None:
-                self.oldest = fresh
-            else:
-                slot.next = fresh
-            self.newest = slot = fresh
+            slot = self.open(second, now_us)
         slot.last_us = now_us
         slot.requests += 1
         slot.tokens += tokens
@@ -75,11 +70,15 @@ class Window:
         self.tokens += tokens
         return slot
 
-    def correct(self, slot: Slot, difference: int) -> None:
-        """Add to the tokens of a slot that was taken here; nothing to do once it has left the window."""
-        if slot.counted:
-            slot.tokens += difference
-            self.tokens += difference
+    def open(self, second: int, now_us: int) -> Slot:
+        """A new newest slot."""
+        fresh = Slot(second, now_us)
+        if self.newest is None:
+            self.oldest = fresh
+        else:
+            self.newest.next = fresh
+        self.newest = fresh
+        return fresh
 
     def requests_free_us(self, wanted: int, now_us: int) -> int:
         """Microseconds until `wanted` requests, or all of them, have left the window; 0 when there are none."""

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from router.providers.usage import Counts, counts_of
+from router.domain.usage import Usage
+from router.providers.usage import Counts, Sound, counts_of, sound_counts, with_output
 
 BYTES_PER_TOKEN = 4
 _TEXTS = frozenset({"content", "text", "reasoning_content", "reasoning", "thinking", "refusal", "arguments", "name", "code"})
@@ -10,19 +11,36 @@ _MAX_DEPTH = 16
 
 
 class _Metered(msgspec.Struct):
+    usage: Sound | None = None
+
+
+class _Odd(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
 
 
 _METERED = msgspec.json.Decoder(_Metered)
+_ODD = msgspec.json.Decoder(_Odd)
 _ANY = msgspec.json.Decoder(dict[str, object])
 
 
 def counts_in(answer: bytes) -> Counts | None:
     """The usage of a whole answer, None if it gives none. Raises ValueError if `answer` is no JSON object."""
     try:
-        return counts_of(_METERED.decode(answer).usage)
+        try:
+            return sound_counts(_METERED.decode(answer).usage)
+        except msgspec.ValidationError:
+            return counts_of(_ODD.decode(answer).usage)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(f"the answer is no JSON object: {error}") from None
+
+
+def usage_in(answer: bytes) -> Usage | None:
+    """The same as it is charged: an output that is left unknown is estimated from the texts of the answer."""
+    counts = counts_in(answer)
+    usage = counts.usage() if counts is not None else None
+    if usage is None or not usage.estimated:
+        return usage
+    return with_output(usage, lambda: estimated_output_tokens(answer))
 
 
 def estimated_output_tokens(answer: bytes) -> int:

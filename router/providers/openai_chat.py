@@ -13,7 +13,7 @@ import msgspec
 
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
-from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.answers import usage_in
 from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.named_events import ERROR_NAME
@@ -81,9 +81,7 @@ class ChatDialect:
         return passed_body(request, upstream_model, inject_usage=inject_usage, cap=cap)
 
     def usage_of(self, answer: bytes) -> Usage | None:
-        counts = counts_in(answer)
-        usage = counts.usage() if counts is not None else None
-        return with_output(usage, lambda: estimated_output_tokens(answer)) if usage is not None else None
+        return usage_in(answer)
 
     def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ChatMeter":
         return ChatMeter(request.choices, hides_usage=hides_usage)

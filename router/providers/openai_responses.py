@@ -9,7 +9,7 @@ from router.domain.errors import InvalidRequest, UnsupportedFeature
 from router.domain.json_scan import Member, top_level_members
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
-from router.providers.answers import counts_in, estimated_output_tokens
+from router.providers.answers import usage_in
 from router.providers.carried import unpacked
 from router.providers.dialect import Cap
 from router.providers.named_events import EventMeter
@@ -69,16 +69,13 @@ class ResponsesDialect:
     def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
         """Usage is never asked for: the terminal event always has it."""
         if request.is_kept_here:
-            request = ModelRequest(request.api, _unremembered(request.body, upstream_model), request.fields)
+            request = request.with_body(_unremembered(request.body, upstream_model))
         if request.fields.response_format:
-            said = spliced(request.body, _format_edits(request.body))
-            request = ModelRequest(request.api, said, request.fields)
+            request = request.with_body(spliced(request.body, _format_edits(request.body)))
         return passed_body(request, upstream_model, inject_usage=False, cap=cap)
 
     def usage_of(self, answer: bytes) -> Usage | None:
-        counts = counts_in(answer)
-        usage = counts.usage() if counts is not None else None
-        return with_output(usage, lambda: estimated_output_tokens(answer)) if usage is not None else None
+        return usage_in(answer)
 
     def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ResponsesMeter":
         return ResponsesMeter()

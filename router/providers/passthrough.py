@@ -25,29 +25,33 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
     Where nothing changes it is `request.body` itself.
     """
     found: list[Edit] = []
-    new: list[bytes] = []
+    new = b""
     if request.fields.model != upstream_model:
         span = request.model_span()
         if span is not None:
             found.append((span, _quoted(upstream_model)))
         else:
-            new.append(b'"model":' + _quoted(upstream_model))
+            new = b'"model":' + _quoted(upstream_model)
     if inject_usage:
-        options = request.span_of("stream_options") if request.fields.stream_options else None
+        options = request.span_of("stream_options")
         if options is not None:
             found += _options_edits(request.body, options)
         else:
-            new.append(b'"stream_options":' + _INCLUDE_USAGE)
+            new = _and(new, b'"stream_options":' + _INCLUDE_USAGE)
     if cap is not None:
         name, value = cap
         span = request.span_of(name)
         if span is not None:
             found.append((span, b"%d" % value))
         else:
-            new.append(b'"%s":%d' % (name.encode(), value))
+            new = _and(new, b'"%b":%d' % (name.encode(), value))
     if new:
-        found.append(inserted(request.body, b",".join(new)))
-    return spliced(request.body, found)
+        found.append(inserted(request.body, new))
+    return spliced(request.body, found) if found else request.body
+
+
+def _and(members: bytes, more: bytes) -> bytes:
+    return members + b"," + more if members else more
 
 
 def spliced(body: bytes, edits: list[Edit]) -> bytes:

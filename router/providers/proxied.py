@@ -20,7 +20,7 @@ from router.domain.flow import Take
 from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamAnswer, UpstreamCall
 from router.providers.http1.failures import KindTable, detail, nearest
 from router.providers.http1.parser import MAX_HEADERS, MAX_LINE_BYTES
-from router.providers.http1.request import origin_of, request_head
+from router.providers.http1.request import header_lines, origin_of
 from router.providers.http1.tls_trust import TrustStore
 
 KEEP_ALIVE_S = 15.0
@@ -69,11 +69,12 @@ class ProxiedTransport:
 
     async def send(self, call: UpstreamCall) -> UpstreamAnswer:
         """See the port. A stream's head must come within `first_byte`, another answer's within `total_s`."""
-        if not call.trusted_host:
+        to = call.to
+        if not to.trusted_host:
             raise TransportFailure(FailureKind.CONNECT, _UNCHECKED)
         try:
-            request_head("", call.method, call.headers, 0)  # for its checks alone
-            url = _checked(call.url)
+            header_lines(call.headers)  # for its checks alone
+            url = _checked(to.url)
         except ValueError as error:
             raise TransportFailure(FailureKind.PROTOCOL, f"not sent: {error}") from None
         deadline = self._loop.time() + call.total_s
@@ -119,9 +120,9 @@ class ProxiedTransport:
     ) -> aiohttp.ClientResponse:
         """Until the head is here. Raises TransportFailure, and TimeoutError for whoever has the timer."""
         try:
-            trust = await self._trust.context(call.ca_file, call.ca_digest) if url.scheme == "https" else True
+            trust = await self._trust.context(call.to.ca_file, call.to.ca_digest) if url.scheme == "https" else True
             return await self._session.request(
-                call.method,
+                call.to.method,
                 url,
                 data=data,
                 headers=headers,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from router.domain.ports import Transport
 from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Candidate, Credential, ProviderSpec, Timeouts
-from router.domain.upstream import UpstreamCall
+from router.domain.upstream import Destination, UpstreamCall
 from router.providers.credentials import AuthHeader, api_key, bearer, subscription_key, x_api_key, x_goog_api_key
 from router.providers.dialect import Dialect
 from router.providers.dialects import DIALECTS
@@ -18,11 +18,22 @@ from router.providers.parted.transport import PartsTransport
 from router.providers.routes import Route, anthropic_route, azure_route, bedrock_route, hub_route, path_route, rooted_route
 from router.providers.translation import TranslatedRequest
 
-TRAVELS_UP = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "user-agent")
+_TRACE = "traceparent"
+"""The one of the caller's headers that differs from request to request."""
+
+_OF_A_CLIENT = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "user-agent")
+
+TRAVELS_UP = (*_OF_A_CLIENT, _TRACE)
 """The caller's headers that a provider sees. Nothing else of the caller's does."""
 
-_TRAVELS_UP_TRANSLATED = ("accept", "traceparent", "user-agent")
-"""Of those what a provider sees that is not spoken to in the caller's dialect."""
+_TRANSLATED = ("accept", "user-agent")
+"""Of those what a provider sees that is not spoken to in the caller's dialect, beside the trace."""
+
+_TO_CLAUDE = (*_TRANSLATED, "anthropic-beta")
+"""The same where Claude is asked in its callers' own words: what they try out goes along."""
+
+_MAX_DESTINATIONS = 256
+_NONE: Mapping[str, str] = {}
 
 PROBE_TIMEOUT_S = 15.0
 ANTHROPIC_DEFAULT_VERSION = "2023-06-01"
@@ -85,6 +96,9 @@ class BoundProvider:
     claude: "Mapping[Api, Lane]" = field(default_factory=dict)
     """What is asked of Claude where other models of the provider's are asked otherwise."""
     _fixed: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    _destinations: dict[tuple[str, str | None, tuple[str | None, ...]], Destination] = field(
+        default_factory=dict, repr=False
+    )
 
     def injects_usage(self, request: ModelRequest) -> bool:
         """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""
@@ -108,68 +122,58 @@ class BoundProvider:
 
         Raises UnsupportedFeature or InvalidRequest where the request cannot be said in the target's dialect.
         """
-        api = request.api
+        api, stream = request.api, request.stream
         dialect = self.dialects.get(api)
-        headers = self._sent(forwarded, credential, TRAVELS_UP if dialect is not None else _TRAVELS_UP_TRANSLATED)
         model, translation, parts = self.route.model(candidate), None, None
         if dialect is not None:
+            travels: Sequence[str] = _OF_A_CLIENT
             named_cap = None if cap is None else (_CAPS.get(api, self.chat_cap), cap)
-            body = dialect.build_body(request, model, inject_usage=self.injects_usage(request), cap=named_cap)
+            body = dialect.build_body(request, model, inject_usage=stream and self.injects_usage(request), cap=named_cap)
         else:
-            lane = self._lane(api, model, forwarded, headers)
+            lane = self._lane(api, model)
+            travels = _TO_CLAUDE if lane.spoken is api else _TRANSLATED
             api = lane.spoken
             if cap is None and api in _NEEDS_CAP:
                 cap = candidate.alias.max_output_tokens
             translation = lane.translated.translation(request, model, candidate.target.id, cap=cap)
             body, parts = translation.body, translation.parts
-        call = UpstreamCall(
-            method="POST",
-            url=self.route.url(api, candidate, stream=request.stream),
-            headers=headers,
-            body=body,
-            stream=request.stream,
-            timeouts=timeouts,
-            total_s=total_s,
-            ca_file=self.spec.ca_file,
-            ca_digest=self.spec.ca_digest,
-            trusted_host=self.spec.trusted_host,
-            parts=parts,
-        )
-        return call, translation
+        to = self._destination(self.route.url(api, candidate, stream=stream), credential, travels, forwarded)
+        trace = forwarded.get(_TRACE)
+        own = {_TRACE: trace} if trace is not None and _TRACE not in to.headers else _NONE
+        return UpstreamCall(to, body, stream, timeouts, total_s, own, parts), translation
 
     def probe_call(self, credential: Credential | None = None) -> UpstreamCall:
         """A free question: the list of models. With the first credential where none is given."""
         known = self.spec.credentials
-        return UpstreamCall(
-            method="GET",
-            url=self.route.models_url,
-            headers={**self.first, **self._headers(credential or (known[0] if known else None))},
-            body=b"",
-            stream=False,
-            timeouts=self.spec.timeouts,
-            total_s=min(PROBE_TIMEOUT_S, self.spec.timeouts.total),
-            ca_file=self.spec.ca_file,
-            ca_digest=self.spec.ca_digest,
-            trusted_host=self.spec.trusted_host,
-        )
+        headers = {**self.first, **self._headers(credential or (known[0] if known else None))}
+        timeouts = self.spec.timeouts
+        to = self._made("GET", self.route.models_url, headers)
+        return UpstreamCall(to, b"", False, timeouts, min(PROBE_TIMEOUT_S, timeouts.total))
 
-    def _lane(self, api: Api, model: str, forwarded: Mapping[str, str], headers: dict[str, str]) -> Lane:
-        """Where Claude is asked in its callers' own words, what they try out goes along."""
+    def _lane(self, api: Api, model: str) -> Lane:
         lane = self.lanes[api]
-        if not self.claude or not is_claude(model):
-            return lane
-        lane = self.claude.get(api, lane)
-        if lane.spoken is api and (beta := forwarded.get("anthropic-beta")) is not None:
-            headers["anthropic-beta"] = beta
-        return lane
+        return self.claude.get(api, lane) if self.claude and is_claude(model) else lane
 
-    def _sent(self, forwarded: Mapping[str, str], credential: Credential | None, passing: Sequence[str]) -> dict[str, str]:
-        headers = {"content-type": "application/json", **self.first}
-        for name in passing:
-            if (value := forwarded.get(name)) is not None:
-                headers[name] = value
-        headers.update(self._headers(credential))
-        return headers
+    def _destination(
+        self, url: str, credential: Credential | None, travels: Sequence[str], forwarded: Mapping[str, str]
+    ) -> Destination:
+        """The same one for as long as its callers say the same of themselves, as those of one client do."""
+        # No two kinds of caller have as many headers that travel: the values tell by their number whose they are.
+        label = credential.label if credential is not None else None
+        known = (url, label, tuple(map(forwarded.get, travels)))
+        found = self._destinations.get(known)
+        if found is None:
+            headers = {"content-type": "application/json", **self.first}
+            headers.update((name, forwarded[name]) for name in travels if name in forwarded)
+            headers.update(self._headers(credential))
+            if len(self._destinations) >= _MAX_DESTINATIONS:
+                self._destinations.clear()
+            found = self._destinations[known] = self._made("POST", url, headers)
+        return found
+
+    def _made(self, method: str, url: str, headers: Mapping[str, str]) -> Destination:
+        spec = self.spec
+        return Destination(method, url, headers, spec.ca_file, spec.ca_digest, spec.trusted_host)
 
     def _headers(self, credential: Credential | None) -> dict[str, str]:
         """The configured headers and the credential's; ours win over the caller's, the credential over the configured."""

@@ -1,7 +1,7 @@
 """A provider's usage object, in any of the shapes seen in the OpenAI family, as our `Usage`."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import msgspec
 
@@ -27,7 +27,7 @@ class _Parts(msgspec.Struct):
     reasoning_tokens: _Count = None
 
 
-class _Sound(msgspec.Struct):
+class Sound(msgspec.Struct):
     """The names nearly every answer uses, with nothing odd in them: read in a quarter of the time."""
 
     prompt_tokens: _Count = None
@@ -49,11 +49,11 @@ class _Sound(msgspec.Struct):
 
 
 _NO_PARTS = _Parts()
-_SOUND = msgspec.json.Decoder(_Sound)
+_SOUND = msgspec.json.Decoder(Sound)
 _ANY = msgspec.json.Decoder(dict[str, object])
 
 
-class Counts(NamedTuple):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """The counts of one usage object; None is absent or null, which is unknown and never 0."""
 
     input: int | None = None
@@ -87,16 +87,23 @@ class Counts(NamedTuple):
 
         `has_output` False: an API without output tokens, so that its absence is 0.
         """
-        count_in, count_out = _completed(self, has_output=has_output)
+        count_in, count_out, total = self.input, self.output, self.total
+        if count_out is None and not has_output:
+            count_out = 0
+        if total is not None:
+            if count_in is None and count_out is not None:
+                count_in = max(0, total - count_out)
+            elif count_out is None and count_in is not None:
+                count_out = max(0, total - count_in)
         if count_in is None:
             return None
-        missing = max(0, (self.total or 0) - count_in - (count_out or 0)) if count_out is not None else 0
         # A part that the provider's own total shows to be left out of its whole is added to it: xAI counts reasoning
         # beside the completion, Mistral audio beside the prompt. `Usage` includes both.
-        if missing and missing == self.reasoning and count_out is not None:
-            count_out += missing
-        elif missing and missing == self.audio_input:
-            count_in += missing
+        if total is not None and count_out is not None and (missing := total - count_in - count_out) > 0:
+            if missing == self.reasoning:
+                count_out += missing
+            elif missing == self.audio_input:
+                count_in += missing
         # In the order of its fields: their names would cost more than all the rest.
         return Usage(
             count_in,
@@ -115,45 +122,44 @@ def _later(old: int | None, new: int | None) -> int | None:
     return old if new is None else new
 
 
-def _completed(counts: Counts, *, has_output: bool) -> tuple[int | None, int | None]:
-    """(input, output) with one missing number computed from the total."""
-    count_in, count_out = counts.input, counts.output
-    if count_out is None and not has_output:
-        count_out = 0
-    if counts.total is not None:
-        if count_in is None and count_out is not None:
-            count_in = max(0, counts.total - count_out)
-        elif count_out is None and count_in is not None:
-            count_out = max(0, counts.total - count_in)
-    return count_in, count_out
-
-
 def counts_of(usage: bytes | msgspec.Raw) -> Counts | None:
     """Read a usage object from its JSON bytes; None if it is null, absent, no object, or holds no count at all."""
     if not usage:
         return None
     try:
-        return _sound_counts(_SOUND.decode(usage))
+        return sound_counts(_SOUND.decode(usage))
     except (msgspec.MsgspecError, RecursionError):
         return _odd_counts(usage)
 
 
-def _sound_counts(found: _Sound) -> Counts | None:
+def sound_counts(found: Sound | None) -> Counts | None:
+    """None where there is no usage, or no count in it."""
+    if found is None:
+        return None
     into = found.prompt_tokens_details or found.input_tokens_details or _NO_PARTS
     out = found.completion_tokens_details or found.output_tokens_details or _NO_PARTS
-    cached = _later(found.cache_read_input_tokens, found.cached_tokens)
-    cached = _later(_later(cached, found.num_cached_tokens), found.prompt_cache_hit_tokens)
-    counts = Counts(
-        _later(found.input_tokens, found.prompt_tokens),
-        _later(found.output_tokens, found.completion_tokens),
+    count_in, count_out = found.prompt_tokens, found.completion_tokens
+    if count_in is None:
+        count_in = found.input_tokens
+    if count_out is None:
+        count_out = found.output_tokens
+    if count_in is None and count_out is None and found.total_tokens is None:
+        return None
+    cached, written = into.cached_tokens, into.cache_write_tokens
+    if cached is None:
+        cached = _later(_later(found.cache_read_input_tokens, found.cached_tokens), found.num_cached_tokens)
+        cached = _later(cached, found.prompt_cache_hit_tokens)
+    reasoning, audio = out.reasoning_tokens, into.audio_tokens
+    return Counts(
+        count_in,
+        count_out,
         found.total_tokens,
-        _later(cached, into.cached_tokens),
-        _later(found.cache_creation_input_tokens, into.cache_write_tokens),
-        _later(found.reasoning_tokens, out.reasoning_tokens),
-        _later(found.audio_prompt_tokens, into.audio_tokens),
+        cached,
+        found.cache_creation_input_tokens if written is None else written,
+        found.reasoning_tokens if reasoning is None else reasoning,
+        found.audio_prompt_tokens if audio is None else audio,
         out.audio_tokens,
     )
-    return None if counts.input is None and counts.output is None and counts.total is None else counts
 
 
 def _odd_counts(usage: bytes | msgspec.Raw) -> Counts | None:
@@ -176,7 +182,7 @@ def _odd_counts(usage: bytes | msgspec.Raw) -> Counts | None:
     )
     if counts.input is None and counts.output is None and counts.total is None:
         return None
-    return counts._replace(suspect=True) if read.is_suspect else counts
+    return msgspec.structs.replace(counts, suspect=True) if read.is_suspect else counts
 
 
 def with_output(usage: Usage, estimate: Callable[[], int]) -> Usage:

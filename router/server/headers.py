@@ -81,30 +81,30 @@ def answer_lines(answer: Answer, *, explain: bool) -> str:
 
     What is not ours in it has been looked at before: names and ids where they came in, headers of providers here.
     """
-    case = answer.case
-    lines = (
-        f"X-Request-Id: {case.caller.request_id}\r\nX-Router-Model: {case.plan.requested}\r\n"
-        f"X-Router-Provider: {answer.provider}\r\nX-Router-Attempts: {answer.attempts}\r\n"
-        f"X-Router-Decision: {case.id}\r\nContent-Type: {_said(answer.content_type)}\r\nServer: {SERVER}\r\n"
-    )
+    case, content_type = answer.case, answer.content_type
+    if content_type != "application/json":
+        content_type = _said(content_type)
+    more = ""
     if answer.upstream_request_id:
-        lines += f"X-Router-Upstream-Request-Id: {answer.upstream_request_id}\r\n"
+        more = f"X-Router-Upstream-Request-Id: {answer.upstream_request_id}\r\n"
     if answer.cost is not None:
-        lines += f"X-Cost-USD: {usd_text(answer.cost)}\r\n"
+        more += f"X-Cost-USD: {usd_text(answer.cost)}\r\n"
     if answer.dropped:
         names = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
-        lines += f"X-Router-Dropped: {names}\r\n"
+        more += f"X-Router-Dropped: {names}\r\n"
     via = case.meter.attempts[-1].candidate.via
     if via != OWN:
-        lines += f"X-Router-Fallback: {via}\r\n"
-    for name, value in answer.passed.items():
-        lines += f"{name}: {_said(value)}\r\n"
-    lines += limit_lines(case.reservation.allowance)
-    if answer.purse is not None:
-        lines += budget_lines(answer.purse)
+        more += f"X-Router-Fallback: {via}\r\n"
+    if answer.passed:
+        more += "".join([f"{name}: {_said(value)}\r\n" for name, value in answer.passed.items()])
     if explain:
-        lines += f"X-Router-Explain: {explained(case)}\r\n"
-    return lines
+        more += f"X-Router-Explain: {explained(case)}\r\n"
+    return (
+        f"X-Request-Id: {case.caller.request_id}\r\nX-Router-Model: {case.plan.requested}\r\n"
+        f"X-Router-Provider: {answer.provider}\r\nX-Router-Attempts: {answer.attempts}\r\n"
+        f"X-Router-Decision: {case.id}\r\nContent-Type: {content_type}\r\nServer: {SERVER}\r\n{more}"
+        f"{limit_lines(case.reservation.allowance)}{'' if answer.purse is None else budget_lines(answer.purse)}"
+    )
 
 
 def _said(value: str) -> str:
@@ -160,34 +160,33 @@ def explained(case: Case) -> str:
 
 def limit_lines(allowance: Allowance) -> str:
     """What is left of the limits, as header lines."""
-    lines, left, reset_ms = "", allowance.remaining_requests, allowance.reset_requests_ms
+    lines = ""
     if allowance.limit_requests is not None:
+        left, reset_ms = str(allowance.remaining_requests), str(allowance.reset_requests_ms)
         lines = (
             f"x-ratelimit-limit-requests: {allowance.limit_requests}\r\nx-ratelimit-remaining-requests: {left}\r\n"
             f"X-RateLimit-Remaining: {left}\r\nx-ratelimit-reset-requests: {reset_ms}ms\r\n"
             f"X-RateLimit-Reset-Ms: {reset_ms}\r\n"
         )
-    if allowance.limit_tokens is not None:
-        lines += (
-            f"x-ratelimit-limit-tokens: {allowance.limit_tokens}\r\n"
-            f"x-ratelimit-remaining-tokens: {allowance.remaining_tokens}\r\n"
-            f"x-ratelimit-reset-tokens: {allowance.reset_tokens_ms}ms\r\n"
-        )
-    return lines
+    if allowance.limit_tokens is None:
+        return lines
+    return (
+        f"{lines}x-ratelimit-limit-tokens: {allowance.limit_tokens}\r\n"
+        f"x-ratelimit-remaining-tokens: {allowance.remaining_tokens}\r\n"
+        f"x-ratelimit-reset-tokens: {allowance.reset_tokens_ms}ms\r\n"
+    )
 
 
 def budget_lines(purse: Purse) -> str:
     """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
     spent = purse.spent
-    lines = (
+    left = purse.budget.limit - spent
+    reset = f"X-Budget-Reset: {purse.reset_text}\r\n" if purse.reset_text else ""
+    warning = "X-Budget-Warning: true\r\n" if spent >= purse.warns_at else ""
+    return (
         f"X-Budget-Limit-USD: {purse.limit_text}\r\n"
-        f"X-Budget-Remaining-USD: {usd_text(NanoUSD(max(purse.budget.limit - spent, 0)))}\r\n"
+        f"X-Budget-Remaining-USD: {usd_text(NanoUSD(max(0, left)))}\r\n{reset}{warning}"
     )
-    if purse.reset_text:
-        lines += f"X-Budget-Reset: {purse.reset_text}\r\n"
-    if spent >= purse.warns_at:
-        lines += "X-Budget-Warning: true\r\n"
-    return lines
 
 
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, str]:

@@ -64,7 +64,7 @@ async def test_the_provider_gets_the_callers_bytes_but_for_the_splices(name: str
 
 def check_calls(of: Exchange, gateway: Replay, write: Write) -> None:
     assert {call.body for call in gateway.calls} == {expected.request_upstream(of, sent(of), write, upstream_model(of))}
-    assert {call.url for call in gateway.calls} == {"http://upstream.test" + place_of(of, "").path}
+    assert {call.to.url for call in gateway.calls} == {"http://upstream.test" + place_of(of, "").path}
     assert len(gateway.calls) == expected.attempts_of(of)
 
 

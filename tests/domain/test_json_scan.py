@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.domain.json_scan import OUTLINED_FROM, member_span, outline, top_level_members
+from router.domain.json_scan import OUTLINED_FROM, member_span, outline, string_value, top_level_members
 
 JSON = st.recursive(
     st.none()
@@ -63,21 +63,28 @@ def test_an_empty_object_has_no_members(body: bytes) -> None:
         (b'{"model":{"deep":[1,2]} }', b'{"deep":[1,2]}'),
     ],
 )
-@pytest.mark.parametrize("is_plain", [True, False])
-def test_the_span_is_that_of_the_top_level_member(body: bytes, value: bytes, is_plain: bool) -> None:
-    span = member_span(body, "model", is_plain=is_plain)
+def test_the_span_is_that_of_the_top_level_member(body: bytes, value: bytes) -> None:
+    span = member_span(body, "model")
     assert span is not None
     assert body[slice(*span)] == value
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"x":"model"}', b'{"x":{"model":1}}', b'{"x":["model"]}'])
 def test_an_absent_member_has_no_span(body: bytes) -> None:
-    assert member_span(body, "model", is_plain=False) is None
+    assert member_span(body, "model") is None
+
+
+@pytest.mark.parametrize("body", [b'{"model" :\n"a"}', b'{"x":"\\"model\\": 1","y":{"model":"a"}}'])
+def test_the_string_behind_a_quoted_name_is_found_without_a_scan(body: bytes) -> None:
+    span = string_value(body, b'"model"')
+    assert span is not None
+    assert body[slice(*span)] == b'"a"'
+    assert string_value(b'{"model":null}', b'"model"') is None
 
 
 def test_a_long_string_is_scanned_without_recursion() -> None:
     body = b'{"x":"' + b'\\"' * 200_000 + b'","model":"a"}'
-    span = member_span(body, "model", is_plain=False)
+    span = member_span(body, "model")
     assert span is not None
     assert body[slice(*span)] == b'"a"'
 

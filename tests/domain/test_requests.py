@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.domain.errors import InvalidRequest
-from router.domain.requests import ACTED_ON, Api, ModelRequest, parse_request
+from router.domain.requests import ACTED_ON, TELLING, Api, ModelRequest, parse_request
 
 
 def parsed(body: bytes) -> ModelRequest:
@@ -159,6 +159,40 @@ def test_any_json_object_is_read_or_refused_by_name(value: dict[str, Any]) -> No
     except InvalidRequest as error:
         blamed = error.param or "nothing"
     assert blamed is None or blamed in value
+
+
+SOUGHT = frozenset((*ACTED_ON, *TELLING))
+WORDS = st.sampled_from([*sorted(SOUGHT), "role", "tex", "model ", 'say "tools"', "xurl"])
+DEEP = st.recursive(
+    WORDS | st.integers(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=9,
+)
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every name and every string, as often as it is there."""
+    if isinstance(value, dict):
+        return [word for name, inner in value.items() for word in (name, *strings_in(inner))]
+    if isinstance(value, list):
+        return [word for inner in value for word in strings_in(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+@given(st.dictionaries(st.sampled_from(["messages", "x", "a"]), DEEP, max_size=3), st.data())
+def test_whatever_is_sought_is_found_wherever_it_stands_and_however_it_is_spelled(
+    value: dict[str, Any], data: st.DataObject
+) -> None:
+    body = json.dumps(value | {"model": "m"})
+    for letter in data.draw(st.sets(st.sampled_from("atux_"))):
+        body = body.replace(letter, f"\\u{ord(letter):04x}")
+    request = parsed(body.encode())
+    words = [word.encode() for word in strings_in(json.loads(request.body)) if word in SOUGHT]
+    assert request.quoted == frozenset(words)
+    assert request.repeated == {word for word in words if words.count(word) > 1}
+    span = request.model_span()
+    assert span is not None
+    assert request.body[slice(*span)] == b'"m"'
 
 
 @given(st.binary(max_size=80))

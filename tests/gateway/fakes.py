@@ -259,7 +259,7 @@ class ScriptedTransport:
 
     async def send(self, call: UpstreamCall) -> UpstreamAnswer:
         self.calls.append(call)
-        host = call.url.split("/")[2].split(".")[0]
+        host = call.to.url.split("/")[2].split(".")[0]
         script = self.scripts[host]
         step = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(step, Exception):
@@ -271,7 +271,7 @@ class ScriptedTransport:
 
     @property
     def hosts(self) -> list[str]:
-        return [c.url.split("/")[2].split(".")[0] for c in self.calls]
+        return [c.to.url.split("/")[2].split(".")[0] for c in self.calls]
 
 
 def answer(text: str = "hi", prompt: int = 10, completion: int = 5) -> Scripted:

@@ -55,7 +55,7 @@ async def test_a_stream_cut_within_its_messages_is_told_whole() -> None:
     assert {chunk.id for chunk in chunks} == {"req-1"} and {chunk.model for chunk in chunks} == {"m"}
     assert chunks[-1].usage is not None and chunks[-1].usage.total_tokens == 12
     assert table.entry.attempts[0].usage.output_tokens == 2 and table.outcomes == ["ok"]
-    assert table.transport.calls[0].url == "http://p.test/model/m/converse-stream"
+    assert table.transport.calls[0].to.url == "http://p.test/model/m/converse-stream"
 
 
 async def test_an_exception_in_the_middle_ends_the_stream_with_an_error() -> None:

@@ -55,7 +55,7 @@ async def test_an_attempt_costs_the_sum_of_its_parts() -> None:
     assert [one["embedding"] for one in body["data"]] == [[1], [2], [3]]
     (attempt,) = told.entry.attempts
     assert (attempt.usage.input_tokens, attempt.cost, told.entry.cost) == (12, 12, 12)
-    assert [call.url for call in told.transport.calls] == ["http://p.test/v2/embed"] * 3
+    assert [call.to.url for call in told.transport.calls] == ["http://p.test/v2/embed"] * 3
     assert attempt.usage.estimated is False
 
 
@@ -150,7 +150,7 @@ async def test_among_those_of_one_shape_a_ranking_passes_and_is_a_search() -> No
     told = table(spec, ranking(None), kind=Kind.RERANK, price=SEARCH)
     async with told.open(rerank(documents=["a"])) as got:
         assert (got.body or b"").startswith(b'{"id":"r","results"')
-    assert told.transport.calls[0].url == "http://p.test/v1/rerank"
+    assert told.transport.calls[0].to.url == "http://p.test/v1/rerank"
     assert told.entry.cost == 2_000_000
 
 

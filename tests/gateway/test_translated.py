@@ -137,7 +137,7 @@ async def test_a_chat_caller_gets_a_chat_answer_of_a_messages_target() -> None:
     assert completion.created == table.clock.now_us() // 1_000_000
     assert completion.usage is not None and completion.usage.prompt_tokens == 12
     call = table.transport.calls[0]
-    assert call.url == "http://p.test/v1/messages"
+    assert call.to.url == "http://p.test/v1/messages"
     assert call.headers["anthropic-version"] == "2023-06-01"
     assert sent(table) == {
         "model": "m",
@@ -287,7 +287,7 @@ async def test_a_messages_caller_gets_a_message_of_a_chat_target() -> None:
     told = Message.model_validate(body)
     assert [block.text for block in told.content if block.type == "text"] == ["Good day"]
     assert (told.stop_reason, told.usage.input_tokens, told.usage.output_tokens) == ("end_turn", 10, 5)
-    assert table.transport.calls[0].url == "http://p.test/v1/chat/completions"
+    assert table.transport.calls[0].to.url == "http://p.test/v1/chat/completions"
     assert sent(table) == {
         "model": "m",
         "max_tokens": 50,

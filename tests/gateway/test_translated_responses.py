@@ -78,7 +78,7 @@ async def test_a_responses_caller_gets_a_response_of_a_chat_target() -> None:
     table = over(CHATTY, answer("Good day"))
     _, body = await whole(table, responses(text={"format": {"type": "json_object"}}))
     assert Response.model_validate(body, strict=True).output_text == "Good day"
-    assert table.transport.calls[0].url == "http://p.test/v1/chat/completions"
+    assert table.transport.calls[0].to.url == "http://p.test/v1/chat/completions"
     assert sent(table)["response_format"] == {"type": "json_object"}
 
 
@@ -159,7 +159,7 @@ async def test_a_chat_caller_gets_a_chat_answer_of_a_responses_target() -> None:
     got, body = await whole(table, chat(max_tokens=20))
     assert body["choices"][0]["message"]["content"] == "Good day"
     assert body["usage"]["completion_tokens_details"]["reasoning_tokens"] == 2
-    assert table.transport.calls[0].url == "http://p.test/v1/responses"
+    assert table.transport.calls[0].to.url == "http://p.test/v1/responses"
     assert sent(table) == {
         "model": "m",
         "input": [{"role": "user", "content": "hello"}],

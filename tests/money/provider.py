@@ -67,7 +67,7 @@ class ModelTransport:
         raw = call.body
         assert isinstance(raw, bytes)
         body = msgspec.json.decode(raw)
-        host = call.url.split("/")[2].split(".")[0]
+        host = call.to.url.split("/")[2].split(".")[0]
         sent = self._providers.take(body["metadata"]["case"], host, is_stream=call.stream)
         chance = Random(f"{sent.case} {sent.number} usage")
         if sent.kind in UNSENT:

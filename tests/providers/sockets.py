@@ -6,11 +6,11 @@ import msgspec
 
 from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.answer import Http1Answer
 from router.providers.http1.connection import Http1Connection
 
-CALL = UpstreamCall("POST", "http://h/", {}, b"{}", True, Timeouts(first_byte=5.0, idle=5.0), 30.0)
+CALL = UpstreamCall(Destination("POST", "http://h/", {}), b"{}", True, Timeouts(first_byte=5.0, idle=5.0), 30.0)
 
 
 def calling(**changes: object) -> UpstreamCall:

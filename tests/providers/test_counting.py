@@ -50,24 +50,24 @@ def said(asked: Asked) -> Any:
 
 def test_gemini_counts_the_whole_request_in_a_wrapper_that_names_the_model() -> None:
     asked = ask("gemini", "models/gemini-3-flash", system="Be brief.", tools=TOOLS, tool_choice={"type": "any"})
-    assert asked[0].url == "http://h/v1beta/models/gemini-3-flash:countTokens"
+    assert asked[0].to.url == "http://h/v1beta/models/gemini-3-flash:countTokens"
     wrapped = said(asked)["generateContentRequest"]
     assert said(asked).keys() == {"generateContentRequest"}
     assert wrapped.keys() == {"model", "contents", "systemInstruction", "tools", "toolConfig"}
     assert wrapped["model"] == "models/gemini-3-flash"
     tuned = ask("gemini", "tunedModels/mine")
-    assert tuned[0].url == "http://h/v1beta/tunedModels/mine:countTokens"
+    assert tuned[0].to.url == "http://h/v1beta/tunedModels/mine:countTokens"
     assert said(tuned)["generateContentRequest"]["model"] == "tunedModels/mine"
 
 
 def test_vertex_counts_without_a_wrapper_and_is_not_told_of_the_choice_among_tools() -> None:
     asked = ask("vertex", "gemini-2.5-flash", system="Be brief.", tools=TOOLS, tool_choice={"type": "any"})
-    assert asked[0].url.endswith("/publishers/google/models/gemini-2.5-flash:countTokens")
+    assert asked[0].to.url.endswith("/publishers/google/models/gemini-2.5-flash:countTokens")
     assert said(asked).keys() == {"contents", "systemInstruction", "tools"}
     assert asked[1].dropped == ("tool_choice",)
     assert ask("vertex", "gemini-2.5-flash")[1].dropped == ()
     tuned = ask("vertex", "gemini-2.5-flash", deployment="123")
-    assert tuned[0].url.endswith("/endpoints/123:countTokens")
+    assert tuned[0].to.url.endswith("/endpoints/123:countTokens")
 
 
 def test_what_vertex_has_cached_is_refused_by_name() -> None:
@@ -82,7 +82,7 @@ def test_claude_on_vertex_counts_in_the_callers_own_words() -> None:
         "thinking": {"type": "enabled", "budget_tokens": 2048},
     }
     asked = ask("vertex", "claude-sonnet-4-5@20250929", headers={"anthropic-beta": "b-1"}, **own)
-    assert asked[0].url.endswith("/publishers/anthropic/models/count-tokens:rawPredict")
+    assert asked[0].to.url.endswith("/publishers/anthropic/models/count-tokens:rawPredict")
     version = {"anthropic_version": "vertex-2023-10-16"}
     assert said(asked) == version | {"model": "claude-sonnet-4-5@20250929", "messages": HELLO} | own
     assert asked[0].headers["anthropic-beta"] == "b-1"
@@ -91,7 +91,7 @@ def test_claude_on_vertex_counts_in_the_callers_own_words() -> None:
 
 def test_openai_counts_the_request_as_responses_has_it() -> None:
     asked = ask("openai", "gpt-5-mini", base="http://h/v1", system="Be brief.", tools=TOOLS, tool_choice={"type": "any"})
-    assert asked[0].url == "http://h/v1/responses/input_tokens"
+    assert asked[0].to.url == "http://h/v1/responses/input_tokens"
     assert said(asked).keys() == {"model", "input", "instructions", "tools", "tool_choice"}
     assert said(asked)["tools"][0]["name"] == "weather"
 
@@ -99,7 +99,7 @@ def test_openai_counts_the_request_as_responses_has_it() -> None:
 def test_vllm_is_asked_beside_its_v1_for_what_its_template_is_given() -> None:
     choice = {"type": "tool", "name": "weather"}
     asked = ask("vllm", "qwen", base="http://h/v1", system="Be brief.", tools=TOOLS, tool_choice=choice)
-    assert asked[0].url == "http://h/tokenize"
+    assert asked[0].to.url == "http://h/tokenize"
     assert said(asked).keys() == {"model", "messages", "tools"}
     assert json.loads(asked[1].answer(b'{"count": 3, "max_model_len": 9, "tokens": [1, 2, 3]}', 0)[0]) == {"input_tokens": 3}
 
@@ -143,7 +143,7 @@ def test_recorded_counts_of_googles_are_read_and_asked_as_they_were() -> None:
         fields: dict[str, Any] = {"messages": [_turn(content) for content in theirs["contents"]]}
         system = "".join(part["text"] for part in _parts(theirs.get("systemInstruction", {})))
         asked = ask(recorded["provider"], recorded["model"], **fields | ({"system": system} if system else {}))
-        assert asked[0].url.rpartition("/")[2] == recorded["request"]["url"].rpartition("/")[2]
+        assert asked[0].to.url.rpartition("/")[2] == recorded["request"]["url"].rpartition("/")[2]
         ours = said(asked).get("generateContentRequest", said(asked))
         assert ours["contents"] == theirs["contents"], path.name
         assert [part["text"] for part in _parts(ours.get("systemInstruction", {}))] == ([system] if system else [])

@@ -7,7 +7,7 @@ import pytest
 
 from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure
+from router.domain.upstream import Destination, FailureKind, TransportFailure
 from router.providers.http1.answer import HIGH_WATER, Http1Answer, Stale
 from router.providers.http1.connection import JOINED_BYTES, SLICE_BYTES
 from tests.providers.sockets import Owner, Wire, calling, outcome
@@ -73,7 +73,7 @@ async def test_a_server_that_speaks_unasked_is_hung_up_on(noise: bytes) -> None:
 
 
 async def test_an_answer_to_head_has_no_body_and_ends_the_connection() -> None:
-    w = Wire(calling(method="HEAD", body=b""))
+    w = Wire(calling(to=Destination("HEAD", "http://h/", {}), body=b""))
     w.hears(OK + b"Content-Length: 5\r\n\r\n")
     assert await outcome(w.answer) == (200, b"", None)
     assert w.socket.is_aborted
@@ -121,6 +121,45 @@ async def test_what_came_before_a_break_is_handed_out_before_it() -> None:
     w.hears(CHUNKED + b"3\r\nabc\r\n", b"zz\r\n")
     assert w.socket.is_aborted
     assert await outcome(w.answer) == (200, b"abc", FailureKind.PROTOCOL)
+
+
+# -- bodies that are wanted whole -----------------------------------------------------------------------------------------
+
+AT_ONCE = calling(stream=False)
+
+
+async def test_who_waits_for_a_small_answer_is_woken_when_all_of_it_is_here() -> None:
+    w = Wire(AT_ONCE)
+    waiting = asyncio.ensure_future(w.answer.head())
+    for piece in (OK + b"Content-Length: 3\r\n\r\n", b"ab", b"c"):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        w.hears(piece)
+    await waiting
+    assert await outcome(w.answer) == (200, b"abc", None)
+    w.connection.drop()
+
+
+@pytest.mark.parametrize("head", [CHUNKED, OK + b"Content-Length: %d\r\n\r\n" % (HIGH_WATER + 1), OK + b"\r\n"])
+async def test_who_waits_for_a_large_answer_or_one_that_tells_no_size_is_woken_by_its_head(head: bytes) -> None:
+    w = Wire(AT_ONCE)
+    waiting = asyncio.ensure_future(w.answer.head())
+    await asyncio.sleep(0)
+    w.hears(head)
+    await asyncio.wait_for(waiting, 1)
+    w.connection.drop()
+
+
+async def test_an_answer_that_breaks_behind_its_head_has_a_head() -> None:
+    w = Wire(AT_ONCE)
+    waiting = asyncio.ensure_future(w.answer.head())
+    await asyncio.sleep(0)
+    w.hears(OK + b"Content-Length: 3\r\n\r\na")
+    w.ends()
+    await asyncio.wait_for(waiting, 1)
+    assert w.answer.status == 200
+    with pytest.raises(TransportFailure):
+        await w.answer.read(100)
 
 
 # -- after the end ----------------------------------------------------------------------------------------------------

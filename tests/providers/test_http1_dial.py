@@ -12,7 +12,7 @@ import pytest
 from aiohappyeyeballs import AddrInfoType
 
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.connection import Http1Connection
 from router.providers.http1.dial import FAILURES, Dialer, failure_of
 from router.providers.http1.request import Origin
@@ -124,7 +124,7 @@ async def test_of_several_addresses_one_that_answers_is_taken() -> None:
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "..", "no-such-host.invalid"])
 async def test_a_name_that_cannot_be_looked_up_is_a_dns_failure(transport: Http1Transport, host: str) -> None:
     with pytest.raises(TransportFailure) as caught:
-        await transport.send(UpstreamCall("GET", f"http://{host}/", {}, b"", False, Timeouts(), 5.0))
+        await transport.send(UpstreamCall(Destination("GET", f"http://{host}/", {}), b"", False, Timeouts(), 5.0))
     assert caught.value.kind is FailureKind.DNS
 
 
@@ -143,7 +143,7 @@ def test_the_table_speaks_of_every_error_in_one_short_line(error: type[BaseExcep
 
 
 def call(url: str, certificate: Path, *, connect: float = 2.0) -> UpstreamCall:
-    return UpstreamCall("POST", url, {}, b"{}", False, Timeouts(connect=connect), 5.0, str(certificate))
+    return UpstreamCall(Destination("POST", url, {}, str(certificate)), b"{}", False, Timeouts(connect=connect), 5.0)
 
 
 async def test_a_connection_over_tls_is_used_again(transport: Http1Transport, certificate: Path) -> None:
@@ -156,7 +156,7 @@ async def test_a_connection_over_tls_is_used_again(transport: Http1Transport, ce
 
 async def test_a_large_body_passes_through_tls(transport: Http1Transport, certificate: Path) -> None:
     async with upstream(says(OK + b"Content-Length: 4\r\n\r\ngood"), tls=server_tls(certificate)) as peer:
-        big = UpstreamCall("POST", peer.url, {}, bytes(3_000_000), False, Timeouts(), 5.0, str(certificate))
+        big = UpstreamCall(Destination("POST", peer.url, {}, str(certificate)), bytes(3_000_000), False, Timeouts(), 5.0)
         answer = await transport.send(big)
         assert await answer.read(100) == b"good"
         assert peer.requests[0].endswith(b"\r\n\r\n" + bytes(3_000_000))

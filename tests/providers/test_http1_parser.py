@@ -24,7 +24,7 @@ def fed(pieces: list[bytes], *, bodiless: bool = False) -> tuple[Seen, str]:
         if complaint:
             break
     stays = parser.keeps_alive and not complaint
-    headers = dict(parser.headers) if parser.has_head else {}
+    headers = dict(parser.headers) if parser.status else {}
     return (parser.status, headers, body, parser.is_whole, stays, parser.ends_by_close), complaint
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.request import Origin
 from router.providers.http1.transport import Http1Transport
 from tests.providers.conftest import assert_clean
@@ -19,7 +19,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
 
 def get(url: str, *, connect: float = 2.0) -> UpstreamCall:
-    return UpstreamCall("GET", url, {}, b"", False, Timeouts(connect=connect), 5.0)
+    return UpstreamCall(Destination("GET", url, {}), b"", False, Timeouts(connect=connect), 5.0)
 
 
 async def ask(transport: Http1Transport, url: str, **more: float) -> bytes:
@@ -153,7 +153,7 @@ async def test_a_connection_that_comes_as_its_asker_is_cancelled_goes_to_the_nex
 async def test_a_slot_that_comes_as_its_asker_is_cancelled_is_not_lost(cancelled_first: bool) -> None:
     async with upstream(says(WHOLE)) as peer, bounded(1) as transport:
         pool = transport._pool
-        line = pool.at(transport._place("GET", peer.url, "")[0].origin)
+        line = pool.at(transport._place(get(peer.url).to).line.origin)
         assert await line.acquire() is None
         waiting = asyncio.ensure_future(line.acquire())
         await turns(2)

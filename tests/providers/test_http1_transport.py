@@ -10,7 +10,7 @@ import pytest
 
 from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
-from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import NEVER_SENT, Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.connection import Http1Connection
 from router.providers.http1.transport import Http1Transport
 from tests.providers.conftest import assert_clean
@@ -30,7 +30,7 @@ async def transport() -> AsyncIterator[Http1Transport]:
 
 
 def post(url: str, *, body: bytes = b"{}", stream: bool = False, total_s: float = 5.0, connect: float = 1.0) -> UpstreamCall:
-    return UpstreamCall("POST", url, {"x-a": "b"}, body, stream, Timeouts(connect=connect), total_s)
+    return UpstreamCall(Destination("POST", url, {"x-a": "b"}), body, stream, Timeouts(connect=connect), total_s)
 
 
 async def ask(transport: Http1Transport, call: UpstreamCall) -> tuple[int, bytes]:
@@ -237,6 +237,17 @@ async def test_timers_of_calls_that_ended_are_gone(transport: Http1Transport) ->
         assert connection._timer_at <= asyncio.get_running_loop().time() + 30.0
 
 
+async def test_headers_of_a_call_alone_are_sent_in_the_place_of_the_shared_ones(transport: Http1Transport) -> None:
+    async with upstream(says(WHOLE)) as peer:
+        to = Destination("POST", peer.url, {"x-a": "shared", "x-b": "b"})
+        for own in ({}, {"x-c": "1"}, {"x-a": "own"}, {"x-c": "2"}):
+            await ask(transport, UpstreamCall(to, b"{}", False, SHORT, 5.0, own))
+        heads = [request.partition(b"\r\n\r\n")[0].split(b"\r\n") for request in peer.requests]
+        told = [sorted(line for line in head if line.startswith(b"x-")) for head in heads]
+        shared = [b"x-a: shared", b"x-b: b"]
+        assert told == [shared, [*shared, b"x-c: 1"], [b"x-a: own", b"x-b: b"], [*shared, b"x-c: 2"]]
+
+
 # -- what is not sent -----------------------------------------------------------------------------------------------------
 
 
@@ -246,7 +257,7 @@ async def test_a_request_that_cannot_be_written_opens_no_connection(
 ) -> None:
     async with upstream(says(WHOLE)) as peer:
         with pytest.raises(TransportFailure) as caught:
-            await transport.send(UpstreamCall("POST", peer.url, headers, b"{}", False, SHORT, 5.0))
+            await transport.send(UpstreamCall(Destination("POST", peer.url, headers), b"{}", False, SHORT, 5.0))
         assert caught.value.kind is FailureKind.PROTOCOL
         assert peer.connections == 0
 
@@ -264,6 +275,6 @@ async def test_a_compressed_answer_is_refused_and_its_connection_dropped_at_once
 async def test_head_is_answered_by_a_head(transport: Http1Transport) -> None:
     async with upstream(says(OK + b"Content-Length: 4\r\n\r\n")) as peer:
         for _ in range(2):
-            answer = await transport.send(UpstreamCall("HEAD", peer.url, {}, b"", False, SHORT, 5.0))
+            answer = await transport.send(UpstreamCall(Destination("HEAD", peer.url, {}), b"", False, SHORT, 5.0))
             assert (answer.status, await answer.read(10)) == (200, b"")
         assert peer.connections == 2

@@ -41,7 +41,7 @@ def sent(made: UpstreamCall) -> Any:
 @pytest.mark.parametrize("base", ["https://h.test", "https://h.test/", "https://h.test/v1", "https://h.test/v2"])
 def test_cohere_is_called_at_version_two_whoever_asks(base: str, api: Api) -> None:
     made = call("cohere", base, COHERE, api)
-    assert made.url == "https://h.test/v2/chat"
+    assert made.to.url == "https://h.test/v2/chat"
     assert made.headers["authorization"] == "Bearer secret"
     assert "anthropic-version" not in made.headers
     assert sent(made) == HELLO | {"model": "m", "stream": False}
@@ -49,11 +49,11 @@ def test_cohere_is_called_at_version_two_whoever_asks(base: str, api: Api) -> No
 
 @pytest.mark.parametrize("base", ["http://h.test:11434", "http://h.test:11434/", "http://h.test:11434/v1"])
 def test_ollama_is_called_at_its_openai_route_or_at_its_own(base: str) -> None:
-    assert call("ollama", base, OPENAI).url == "http://h.test:11434/v1/chat/completions"
-    assert call("ollama", base, OPENAI, Api.MESSAGES).url == "http://h.test:11434/v1/chat/completions"
+    assert call("ollama", base, OPENAI).to.url == "http://h.test:11434/v1/chat/completions"
+    assert call("ollama", base, OPENAI, Api.MESSAGES).to.url == "http://h.test:11434/v1/chat/completions"
     for api in (Api.CHAT, Api.MESSAGES):
         made = call("ollama", base, OLLAMA, api)
-        assert made.url == "http://h.test:11434/api/chat"
+        assert made.to.url == "http://h.test:11434/api/chat"
         assert sent(made)["options"] == {"num_predict": 9}
 
 
@@ -67,7 +67,7 @@ def test_ollama_is_called_at_its_openai_route_or_at_its_own(base: str) -> None:
     ],
 )
 def test_hugging_face_is_called_at_its_router_or_at_an_endpoint(base: str, url: str) -> None:
-    assert call("huggingface", base, frozenset({Api.CHAT})).url == url
+    assert call("huggingface", base, frozenset({Api.CHAT})).to.url == url
 
 
 @pytest.mark.parametrize("kind", ["mistral", "groq"])

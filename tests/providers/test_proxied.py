@@ -9,7 +9,7 @@ import pytest
 from aiohttp import http_exceptions
 
 from router.domain.routes import ProviderSpec, Timeouts
-from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import NEVER_SENT, Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.transport import Http1Transport
 from router.providers.proxied import FOREIGN, ProxiedTransport, failure_of, kind_of
 from router.providers.transports import Transports
@@ -22,7 +22,9 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
 
 def post(url: str, ca: str = "", *, connect: float = 2.0) -> UpstreamCall:
-    return UpstreamCall("POST", url, {"authorization": "Bearer k"}, b"{}", False, Timeouts(connect=connect), 5.0, ca)
+    return UpstreamCall(
+        Destination("POST", url, {"authorization": "Bearer k"}, ca), b"{}", False, Timeouts(connect=connect), 5.0
+    )
 
 
 async def ask(proxy: str, *calls: UpstreamCall) -> list[bytes]:
@@ -124,7 +126,7 @@ async def test_nothing_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("NETRC", str(netrc))
         monkeypatch.setenv("http_proxy", other.url)
         monkeypatch.setenv("no_proxy", "*")
-        call = UpstreamCall("POST", peer.url, {}, b"{}", False, Timeouts(), 5.0)
+        call = UpstreamCall(Destination("POST", peer.url, {}), b"{}", False, Timeouts(), 5.0)
         await ask(proxy.url, call)
         assert (proxy.connections, other.connections) == (1, 0)
         assert b"authorization" not in peer.requests[0].lower()

@@ -60,7 +60,7 @@ def test_whatever_a_provider_can_be_asked_has_a_url(kind: str) -> None:
 @pytest.mark.parametrize(("api", "path"), [(Api.MESSAGES, "/v1/messages"), (Api.COUNT_TOKENS, "/v1/messages/count_tokens")])
 def test_anthropic_is_called_as_its_sdks_call_it(base: str, api: Api, path: str) -> None:
     prepared = call(provider("anthropic", base), candidate(), api=api)
-    assert (prepared.url, said(prepared)) == ("http://h" + path, {"model": "m"})
+    assert (prepared.to.url, said(prepared)) == ("http://h" + path, {"model": "m"})
     assert prepared.headers == {
         "content-type": "application/json",
         "accept-encoding": "identity",
@@ -94,7 +94,7 @@ def test_under_a_hard_budget_a_message_without_a_cap_gets_one() -> None:
 @pytest.mark.parametrize("base", ["http://h/v1", "http://h/v1/"])
 def test_a_compatible_provider_is_called_below_its_base_url_with_a_bearer(kind: str, base: str) -> None:
     prepared = call(provider(kind, base), candidate())
-    assert (prepared.method, prepared.url, prepared.ca_file) == ("POST", "http://h/v1/chat/completions", "/ca.pem")
+    assert (prepared.to.method, prepared.to.url, prepared.to.ca_file) == ("POST", "http://h/v1/chat/completions", "/ca.pem")
     assert prepared.headers == {
         "content-type": "application/json",
         "accept-encoding": "identity",
@@ -114,7 +114,7 @@ def test_a_compatible_provider_is_called_below_its_base_url_with_a_bearer(kind: 
     ],
 )
 def test_every_api_has_its_path(api: Api, path: str) -> None:
-    assert call(provider("openai", "http://h/v1"), candidate(), api=api).url == f"http://h/v1{path}"
+    assert call(provider("openai", "http://h/v1"), candidate(), api=api).to.url == f"http://h/v1{path}"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_every_api_has_its_path(api: Api, path: str) -> None:
 )
 def test_azure_names_the_deployment_in_the_path_of_a_dated_version(endpoint: str) -> None:
     prepared = call(provider("azure-openai", endpoint, version="2024-10-21"), candidate(deployment="my dep"))
-    assert prepared.url == "https://r.example/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21"
+    assert prepared.to.url == "https://r.example/openai/deployments/my%20dep/chat/completions?api-version=2024-10-21"
     assert prepared.headers["api-key"] == "secret-key"
     assert "authorization" not in prepared.headers
 
@@ -130,7 +130,7 @@ def test_azure_names_the_deployment_in_the_path_of_a_dated_version(endpoint: str
 def test_azure_responses_name_the_deployment_in_the_body() -> None:
     bound = provider("azure-openai", "https://r.example", version="2025-03-01-preview")
     prepared = call(bound, candidate(deployment="dep"), api=Api.RESPONSES)
-    assert prepared.url == "https://r.example/openai/responses?api-version=2025-03-01-preview"
+    assert prepared.to.url == "https://r.example/openai/responses?api-version=2025-03-01-preview"
     assert said(prepared) == {"model": "dep"}
 
 
@@ -138,7 +138,7 @@ def test_azure_responses_name_the_deployment_in_the_body() -> None:
 def test_azure_v1_names_the_deployment_in_the_body(version: str, query: str) -> None:
     bound = provider("azure-openai", "https://r.example", version=version)
     prepared = call(bound, candidate(deployment="dep"))
-    assert prepared.url == f"https://r.example/openai/v1/chat/completions{query}"
+    assert prepared.to.url == f"https://r.example/openai/v1/chat/completions{query}"
     assert said(prepared) == {"model": "dep"}
     assert said(call(bound, candidate())) == {"model": "m"}
 
@@ -147,7 +147,7 @@ def test_a_wildcard_alias_cannot_fill_the_memory_with_urls() -> None:
     bound = provider("azure-openai", "https://r.example", version="2024-10-21")
     for number in range(50):
         prepared = call(bound, candidate(model="", upstream=f"x/../{number}?a=b"))
-        assert f"/deployments/x%2F..%2F{number}%3Fa%3Db/chat" in prepared.url
+        assert f"/deployments/x%2F..%2F{number}%3Fa%3Db/chat" in prepared.to.url
     assert not bound.route.__dict__["_urls"]
 
 
@@ -210,10 +210,10 @@ def test_usage_is_asked_for_only_where_it_would_be_missing(
 
 def test_a_probe_lists_the_models() -> None:
     probe = provider("openai", "http://h/v1").probe_call()
-    assert (probe.method, probe.url, probe.body, probe.stream) == ("GET", "http://h/v1/models", b"", False)
+    assert (probe.to.method, probe.to.url, probe.body, probe.stream) == ("GET", "http://h/v1/models", b"", False)
     assert probe.headers["authorization"] == "Bearer secret-key"
     azure = provider("azure-openai", "https://r.example", version="2024-10-21").probe_call()
-    assert azure.url == "https://r.example/openai/models?api-version=2024-10-21"
+    assert azure.to.url == "https://r.example/openai/models?api-version=2024-10-21"
 
 
 def test_no_secret_is_in_a_providers_repr() -> None:
@@ -221,3 +221,28 @@ def test_no_secret_is_in_a_providers_repr() -> None:
     call(bound, candidate())
     assert "secret-key" not in repr(bound)
     assert "hidden-value" not in repr(bound)
+
+
+def test_the_calls_of_one_client_go_to_one_destination_and_those_of_another_to_another() -> None:
+    bound = provider("openai", "http://h/v1")
+    one, same, other = (call(bound, candidate(), user_agent=agent) for agent in ("a/1", "a/1", "b/2"))
+    assert one.to is same.to
+    assert (one.headers["user-agent"], other.headers["user-agent"]) == ("a/1", "b/2")
+    accepting = call(bound, candidate(), accept="a/1").headers
+    assert accepting["accept"] == "a/1"
+    assert "user-agent" not in accepting
+
+
+def test_a_trace_is_a_header_of_its_call_alone_unless_the_file_sets_it() -> None:
+    plain, pinned = (provider("openai", "http://h/v1", headers=h) for h in ((), (("traceparent", "pinned"),)))
+    first, second = (call(plain, candidate(), traceparent=trace) for trace in ("00-1", "00-2"))
+    assert first.to is second.to
+    assert [each.headers["traceparent"] for each in (first, second)] == ["00-1", "00-2"]
+    assert call(pinned, candidate(), traceparent="00-1").headers["traceparent"] == "pinned"
+
+
+def test_callers_cannot_fill_the_memory_with_names_of_themselves() -> None:
+    bound = provider("openai", "http://h/v1")
+    for number in range(2000):
+        assert call(bound, candidate(), user_agent=f"x/{number}").headers["user-agent"] == f"x/{number}"
+    assert len(bound._destinations) < 1000

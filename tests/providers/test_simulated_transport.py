@@ -8,7 +8,7 @@ import pytest
 
 from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.simulated.options import parse_options
 from router.providers.simulated.transport import SimulatedTransport
 from tests.providers.simulation import AT_ONCE, chat
@@ -53,7 +53,7 @@ def transport(clock: HandClock, **settings: object) -> SimulatedTransport:
 def call(order: str = "", *, stream: bool = True, total_s: float = 60.0, **fields: Any) -> UpstreamCall:
     body = json.dumps(chat(stream=stream, metadata={"simulate": order or "none"}, **fields)).encode()
     url = "http://simulated.invalid/v1/chat/completions"
-    return UpstreamCall("POST", url, {"Content-Type": "application/json"}, body, stream, TIMEOUTS, total_s)
+    return UpstreamCall(Destination("POST", url, {"Content-Type": "application/json"}), body, stream, TIMEOUTS, total_s)
 
 
 async def drained(chunks: AsyncIterator[bytes]) -> list[bytes]:
@@ -157,6 +157,6 @@ async def test_closed_answer_gives_nothing_more() -> None:
 
 
 async def test_models_are_listed() -> None:
-    probe = UpstreamCall("GET", "http://simulated.invalid/v1/models", {}, b"", False, TIMEOUTS, 5.0)
+    probe = UpstreamCall(Destination("GET", "http://simulated.invalid/v1/models", {}), b"", False, TIMEOUTS, 5.0)
     answer = await transport(HandClock(), models=["a"]).send(probe)
     assert [model["id"] for model in json.loads(await answer.read(10_000))["data"]] == ["a"]

@@ -8,7 +8,7 @@ import pytest
 from router.domain.flow import pieces_of
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from tests.providers.hostile import Script, resets, says, says_once, upstream
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -19,7 +19,9 @@ SHORT = Timeouts(connect=0.5, first_byte=0.2, idle=0.15, total=5.0)
 def post(
     url: str, *, stream: bool = False, total_s: float = 5.0, body: bytes = b"{}", timeouts: Timeouts = SHORT
 ) -> UpstreamCall:
-    return UpstreamCall("POST", url, {"content-type": "application/json", "x-k": "v"}, body, stream, timeouts, total_s)
+    return UpstreamCall(
+        Destination("POST", url, {"content-type": "application/json", "x-k": "v"}), body, stream, timeouts, total_s
+    )
 
 
 async def everything(transport: Transport, call: UpstreamCall, limit: int = 2**20) -> bytes:
@@ -61,7 +63,7 @@ async def test_only_what_the_call_says_is_sent(transport: Transport) -> None:
 
 async def test_a_probe_has_no_body(transport: Transport) -> None:
     async with upstream(says(WHOLE)) as peer:
-        await everything(transport, UpstreamCall("GET", peer.url, {}, b"", False, SHORT, 5.0))
+        await everything(transport, UpstreamCall(Destination("GET", peer.url, {}), b"", False, SHORT, 5.0))
         assert b"content-length" not in peer.requests[0].lower()
 
 
@@ -307,7 +309,7 @@ async def test_a_closed_transport_fails_as_one_that_never_sent(transport: Transp
 
 async def test_a_header_with_a_line_break_is_refused_here(transport: Transport) -> None:
     async with upstream(says(WHOLE)) as peer:
-        call = UpstreamCall("POST", peer.url, {"x-a": "b\r\nx-evil: 1"}, b"{}", False, SHORT, 5.0)
+        call = UpstreamCall(Destination("POST", peer.url, {"x-a": "b\r\nx-evil: 1"}), b"{}", False, SHORT, 5.0)
         with pytest.raises(TransportFailure) as caught:
             await transport.send(call)
         assert caught.value.kind is FailureKind.PROTOCOL

@@ -10,7 +10,7 @@ from aiohappyeyeballs import AddrInfoType
 
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.connection import Http1Connection
 from router.providers.http1.dial import Dialer
 from router.providers.http1.request import Origin
@@ -80,7 +80,7 @@ async def canary() -> AsyncIterator[Canary]:
 
 
 def ask(url: str, *, trusted: bool) -> UpstreamCall:
-    return UpstreamCall("POST", url, {}, b"{}", False, Timeouts(connect=1.0), 2.0, "", "", trusted)
+    return UpstreamCall(Destination("POST", url, {}, "", "", trusted), b"{}", False, Timeouts(connect=1.0), 2.0)
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -8,7 +8,7 @@ import pytest
 from router.domain.flow import pieces_of
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.proxied import ProxiedTransport
 from tests.providers.hostile import Script, says, upstream
 from tests.providers.hostile_wire import CHUNKED, ODD, OK, REFUSED
@@ -51,7 +51,7 @@ async def outcome(
 ) -> tuple[bytes, FailureKind | None]:
     body = b""
     try:
-        answer = await transport.send(UpstreamCall("POST", url, {}, b"{}", True, timeouts, total_s))
+        answer = await transport.send(UpstreamCall(Destination("POST", url, {}), b"{}", True, timeouts, total_s))
         try:
             async for piece in pieces_of(answer):
                 body += piece

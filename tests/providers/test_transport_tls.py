@@ -7,7 +7,7 @@ import pytest
 
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
-from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamCall
+from router.domain.upstream import NEVER_SENT, Destination, FailureKind, TransportFailure, UpstreamCall
 from tests.providers.certificates import make_certificate, server_tls
 from tests.providers.hostile import says, upstream
 
@@ -15,7 +15,7 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
 
 
 def post(url: str, ca: str = "", digest: str = "") -> UpstreamCall:
-    return UpstreamCall("POST", url, {}, b"{}", False, Timeouts(connect=2.0), 5.0, ca, digest)
+    return UpstreamCall(Destination("POST", url, {}, ca, digest), b"{}", False, Timeouts(connect=2.0), 5.0)
 
 
 async def test_a_certificate_nobody_vouches_for_is_refused(transport: Transport, certificate: Path) -> None:

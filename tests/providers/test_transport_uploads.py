@@ -8,7 +8,7 @@ import pytest
 
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, Upload, UpstreamCall
 from tests.providers.hostile import says, says_once, upstream
 
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
@@ -50,7 +50,7 @@ def post(
     timeouts: Timeouts = PATIENT,
     total_s: float = 5,
 ) -> UpstreamCall:
-    return UpstreamCall("POST", url, {"x-a": "b"}, Upload(body, length), stream, timeouts, total_s)
+    return UpstreamCall(Destination("POST", url, {"x-a": "b"}), Upload(body, length), stream, timeouts, total_s)
 
 
 async def ask(transport: Transport, call: UpstreamCall) -> tuple[int, bytes]:

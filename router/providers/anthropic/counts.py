@@ -39,7 +39,7 @@ class MessageCounts(NamedTuple):
         cached is a member that a server only filled in."""
         counts = self.counts.then(later.counts)
         if later.counts.input == 0 and not (later.counts.cached or later.counts.cache_write):
-            counts = counts._replace(input=self.counts.input or 0)
+            counts = msgspec.structs.replace(counts, input=self.counts.input or 0)
         return MessageCounts(counts, self.hour if later.hour is None else later.hour)
 
     def usage(self) -> Usage | None:
@@ -47,7 +47,8 @@ class MessageCounts(NamedTuple):
         counts = self.counts
         if counts.input is None:
             return None
-        whole = counts._replace(input=counts.input + (counts.cached or 0) + (counts.cache_write or 0)).usage()
+        every = counts.input + (counts.cached or 0) + (counts.cache_write or 0)
+        whole = msgspec.structs.replace(counts, input=every).usage()
         return msgspec.structs.replace(whole, cache_write_1h_tokens=self.hour) if whole is not None and self.hour else whole
 
 
@@ -59,9 +60,10 @@ def message_counts(usage: bytes | msgspec.Raw) -> MessageCounts | None:
     parts = _parts(usage)
     written, thought = parts.cache_creation, parts.output_tokens_details
     if counts.cache_write is None and written is not None:
-        counts = counts._replace(cache_write=written.ephemeral_5m_input_tokens + written.ephemeral_1h_input_tokens)
+        both = written.ephemeral_5m_input_tokens + written.ephemeral_1h_input_tokens
+        counts = msgspec.structs.replace(counts, cache_write=both)
     if thought is not None and thought.thinking_tokens is not None:
-        counts = counts._replace(reasoning=thought.thinking_tokens)
+        counts = msgspec.structs.replace(counts, reasoning=thought.thinking_tokens)
     return MessageCounts(counts, None if written is None else written.ephemeral_1h_input_tokens)
 
 

@@ -107,7 +107,7 @@ class MessagesMeter(EventMeter[_Event]):
     def _note_counts(self, told: MessageCounts | None, *, is_opening: bool) -> None:
         """The opening counts a few tokens of output before there are any: a stream that is cut has its estimate."""
         if told is not None:
-            read = told.counts._replace(output=None) if is_opening else told.counts
+            read = msgspec.structs.replace(told.counts, output=None) if is_opening else told.counts
             self._counts = self._counts.then(told._replace(counts=read))
 
 

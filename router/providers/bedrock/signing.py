@@ -4,7 +4,6 @@ Another operation (invoke, rerank) needs nothing of its own here: `Transports.of
 provider that signs, and its body is bytes. A transport that sends a call in parts wraps this one: each part is signed.
 """
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -57,9 +56,8 @@ class SigningTransport:
         if not isinstance(call.body, bytes):
             raise TransportFailure(FailureKind.PROTOCOL, "not sent: a body that is not whole cannot be signed")
         to_sign = {name: value for name, value in call.headers.items() if name.startswith(_SIGNED)}
-        added = signature_headers((call.method, call.url, call.body), to_sign, keys, self._scope, self._clock.now_us())
-        headers: Mapping[str, str] = {**call.headers, **added}
-        return await self._inner.send(msgspec.structs.replace(call, headers=headers))
+        added = signature_headers((call.to.method, call.to.url, call.body), to_sign, keys, self._scope, self._clock.now_us())
+        return await self._inner.send(msgspec.structs.replace(call, own_headers={**call.own_headers, **added}))
 
     async def close(self) -> None:
         """The inner one is its owner's to close."""

@@ -39,8 +39,8 @@ class BearerTransport:
 
     async def send(self, call: UpstreamCall) -> UpstreamAnswer:
         token = self._source.at_hand or await self._source.fetch()
-        headers = {**call.headers, "authorization": f"Bearer {token}"}
-        answer = await self._inner.send(msgspec.structs.replace(call, headers=headers))
+        own = {**call.own_headers, "authorization": f"Bearer {token}"}
+        answer = await self._inner.send(msgspec.structs.replace(call, own_headers=own))
         if answer.status == _UNAUTHORIZED:
             self._source.spoil(token)
         return answer

@@ -3,6 +3,7 @@ here the two part, so that nothing done to a finished answer can reach a connect
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 from typing import Protocol
 
 from router.domain.flow import Take
@@ -42,10 +43,11 @@ class Http1Answer:
         "source",
         "is_whole",
         "is_stale",
+        "head_by",
         "_loop",
         "_until",
-        "_first_by",
         "_idle",
+        "_is_awaited_whole",
         "_pieces",
         "_size",
         "_wake_at",
@@ -60,15 +62,20 @@ class Http1Answer:
     def __init__(self, loop: asyncio.AbstractEventLoop, call: UpstreamCall, started: float) -> None:
         self.status = 0
         self.headers: Mapping[str, str] = _NO_HEADERS
-        self.is_bodiless = call.method == "HEAD"
+        self.is_bodiless = call.to.method == "HEAD"
         self.source: Source | None = None
         self.is_whole = False
         self.is_stale = False
         self._loop = loop
-        self._until = started + call.total_s
+        self.head_by = self._until = started + call.total_s
+        """When the head has been too long in coming: no later than the deadline."""
+        self._idle = inf
+        self._is_awaited_whole = not call.stream and isinstance(call.body, bytes)
+        """Whether one who waits for the head is not woken before the body is here too, if the head tells a small one."""
         # Only a stream has these; another answer waits until the deadline.
-        self._first_by = min(self._until, started + call.timeouts.first_byte) if call.stream else self._until
-        self._idle = call.timeouts.idle if call.stream else call.total_s
+        if call.stream:
+            self.head_by = min(self._until, started + call.timeouts.first_byte)
+            self._idle = call.timeouts.idle
         self._pieces: list[bytes] = []
         self._size = 0
         self._wake_at = 1
@@ -87,10 +94,10 @@ class Http1Answer:
         while not self.status:
             if self._failure is not None:
                 raise Stale(*self._failure) if self.is_stale else TransportFailure(*self._failure)
-            await self._wait()
+            await self._wake_up()
 
     async def read(self, limit: int) -> bytes:
-        if not self.is_whole and int(self.headers.get("content-length", 0)) <= limit:
+        if not self.is_whole and _length_in(self.headers) <= limit:
             await self._fill(limit)
         if not self.is_whole or self._size > limit:
             self.close()
@@ -98,6 +105,7 @@ class Http1Answer:
         return self._take()
 
     async def pour(self, take: Take) -> bytes | None:
+        self._wake_at = 1
         while not self.is_whole:
             # What came before a break is handed out before the break is.
             if self._size:
@@ -110,10 +118,10 @@ class Http1Answer:
         return self._take()
 
     async def _handed_over(self, take: Take) -> bool:
-        """Until `take` wants no more, and then False, or there is no more to come. Raises what `take` raises."""
+        """Until `take` wants no more, and then False, or no more is to come but the end. Raises what `take` raises."""
         self._taker = take
         try:
-            await self._wait()
+            await self._wake_up()
             wants_more = self._taker is not None
         finally:
             self._taker = None
@@ -136,7 +144,7 @@ class Http1Answer:
             while self._size <= limit and not self.is_whole:
                 if self._failure is not None:
                     raise TransportFailure(*self._failure)
-                await self._wait()
+                await self._wake_up()
         finally:
             self._wake_at = 1
 
@@ -150,13 +158,11 @@ class Http1Answer:
             self.source.resume()
         return whole
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
+    def _wake_up(self) -> asyncio.Future[None]:
+        """What its reader waits for."""
         self._waiting = self._loop.time()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     # -- the connection ---------------------------------------------------------------------------------------
 
@@ -166,8 +172,8 @@ class Http1Answer:
         While the reader is busy elsewhere (its own caller may be slow) only the deadline counts.
         """
         if not self._has_body:
-            if self._first_by < self._until:
-                return self._first_by, FailureKind.FIRST_BYTE_TIMEOUT
+            if self.head_by < self._until:
+                return self.head_by, FailureKind.FIRST_BYTE_TIMEOUT
         else:
             is_waiting = self._waiter is not None and not self._waiter.done()
             idle = (self._waiting if is_waiting else now) + self._idle
@@ -177,22 +183,32 @@ class Http1Answer:
 
     def first_byte_by(self, due: float) -> None:
         """Another time for the head, for a request that takes long to send."""
-        self._first_by = min(self._until, due)
+        self.head_by = min(self._until, due)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head is here."""
+        """The head is here, and more of the answer is to come."""
         self.status = status
         self.headers = headers
-        self.wake()
+        if self._is_awaited_whole and 0 < _length_in(headers) <= HIGH_WATER:
+            self._wake_at = HIGH_WATER + 1
+        else:
+            self.wake()
 
-    def arrived(self, piece: bytes, *, is_last: bool = False) -> None:
-        """A piece of the body. The last is left for the reader, which is woken for the end."""
+    def arrived(self, piece: bytes) -> None:
+        """A piece of the body, which is not the last."""
         source = self.source
         if not self._has_body and source is not None:
             self._has_body = True
             source.arm(self._loop.time() + self._idle)
-        if self._taker is not None and not is_last:
-            self._hand_over(self._taker, piece)
+        if self._taker is not None:
+            try:
+                if self._taker(piece):
+                    self._waiting = self._loop.time()
+                    return
+            except Exception as fault:  # noqa: BLE001  it is the reader's, and raised there
+                self._fault = fault
+            self._taker = None
+            self.wake()
             return
         self._pieces.append(piece)
         self._size += len(piece)
@@ -205,20 +221,13 @@ class Http1Answer:
         else:
             self._waiting = self._loop.time()
 
-    def _hand_over(self, take: Take, piece: bytes) -> None:
-        try:
-            if take(piece):
-                self._waiting = self._loop.time()
-                return
-        except Exception as fault:  # noqa: BLE001  it is the reader's, and raised there
-            self._fault = fault
-        self._taker = None
-        self.wake()
-
-    def finish(self) -> None:
-        """The body is whole; the connection is no longer this answer's."""
+    def finish(self, last: bytes) -> None:
+        """The body is whole with its `last` piece; the connection is no longer this answer's."""
         self.source = None
         self.is_whole = True
+        if last:
+            self._pieces.append(last)
+            self._size += len(last)
         self.wake()
 
     def fail(self, kind: FailureKind, detail: str = "") -> None:
@@ -231,3 +240,8 @@ class Http1Answer:
     def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _length_in(headers: Mapping[str, str]) -> int:
+    """Of the body as its head tells it; 0 where it does not."""
+    return int(headers.get("content-length", 0))

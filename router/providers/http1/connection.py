@@ -102,7 +102,9 @@ class Http1Connection(asyncio.Protocol):
     def rest(self) -> None:
         """Be idle from now on, until it is used again or has been idle for too long."""
         self.idle_since = self._loop.time()
-        self.arm(self.idle_since + self._owner.keep_alive_s)
+        due = self.idle_since + self._owner.keep_alive_s
+        if due < self._timer_at:
+            self.arm(due)
 
     def drop(self) -> None:
         """End the connection now, and say nothing to the answer."""
@@ -138,8 +140,9 @@ class Http1Connection(asyncio.Protocol):
         answer.source = self
         self._has_bytes = False
         self._parser.expect(bodiless=answer.is_bodiless)
-        now = self._sent_at = self._loop.time()
-        self.arm(answer.due_of(now)[0])
+        self._sent_at = self._loop.time()
+        if answer.head_by < self._timer_at:
+            self.arm(answer.head_by)
         if len(body) < JOINED_BYTES:
             transport.write(head + body)
         else:
@@ -194,16 +197,19 @@ class Http1Connection(asyncio.Protocol):
             return
         self._has_bytes = True
         complaint = parser.feed(data)
-        if parser.has_head:
-            if not answer.status:
-                answer.begin(parser.status, parser.headers)
+        if parser.status:
+            piece = b""
             if pieces := parser.pieces:
                 piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                answer.arrived(piece, is_last=parser.is_whole)
                 pieces.clear()
             if parser.is_whole:
-                self._end(answer, may_stay=parser.keeps_alive and not complaint)
+                answer.status, answer.headers = parser.status, parser.headers
+                self._end(answer, piece, may_stay=parser.keeps_alive and not complaint)
                 return
+            if not answer.status:
+                answer.begin(parser.status, parser.headers)
+            if piece:
+                answer.arrived(piece)
         if complaint:
             self.break_off(FailureKind.PROTOCOL, complaint)
 
@@ -212,15 +218,16 @@ class Http1Connection(asyncio.Protocol):
         self.is_open = False
         answer = self._answer
         if answer is not None and self._parser.ends_by_close:
-            self._end(answer, may_stay=False)
+            self._end(answer, b"", may_stay=False)
 
-    def _end(self, answer: Http1Answer, *, may_stay: bool) -> None:
-        """The answer is whole: part from it, then stay or go."""
+    def _end(self, answer: Http1Answer, last: bytes, *, may_stay: bool) -> None:
+        """The answer is whole with its last piece: part from it, then stay or go."""
         self._answer = None
-        answer.finish()
+        answer.finish(last)
         if may_stay and self.is_open and not (self._unsent or self.is_choked or self.owes_body):
             self.served += 1
-            self.resume()
+            if self._is_paused:
+                self.resume()
             self._owner.released(self)
         else:
             self.drop()

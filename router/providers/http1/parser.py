@@ -10,8 +10,20 @@ MAX_HEADERS = 128
 MAX_LINE_BYTES = 8 * 2**10
 MAX_HEAD_BYTES = 64 * 2**10
 _MAX_KNOWN_NAMES = 4096
+_NO_HEADERS: dict[str, str] = {}
 
-_known_names: dict[bytes, str] = {}
+
+class _Names(dict[bytes, str]):
+    """Names of headers as they were written, and how they are known here."""
+
+    def __missing__(self, name: bytes) -> str:
+        known = name.decode("latin-1").lower()
+        if len(self) < _MAX_KNOWN_NAMES:
+            self[name] = known
+        return known
+
+
+_known_names = _Names()
 
 
 class _Refused(Exception):
@@ -25,16 +37,15 @@ class AnswerParser:
         "status",
         "headers",
         "pieces",
-        "has_head",
         "is_whole",
         "keeps_alive",
         "ends_by_close",
         "_is_bodiless",
         "_is_interim",
-        "_line",
+        "_reason_bytes",
         "_lines",
+        "_interim_lines",
         "_head_bytes",
-        "_raw_bytes",
         "_parser",
         "on_body",
     )
@@ -49,17 +60,17 @@ class AnswerParser:
     def expect(self, *, bodiless: bool) -> None:
         """The next bytes answer a new request; `bodiless` for HEAD, whose lengths announce what does not follow."""
         self.status = 0
-        self.headers: dict[str, str] = {}
-        self.has_head = False
+        """0 until the head is here, and `headers` with it."""
+        self.headers: dict[str, str] = _NO_HEADERS
         self.is_whole = False
         self.keeps_alive = False
         self.ends_by_close = False
         self._is_bodiless = bodiless
         self._is_interim = False
-        self._line = 0
-        self._lines = 0
+        self._reason_bytes = 0
+        self._lines: list[tuple[bytes, bytes]] = []
+        self._interim_lines = 0
         self._head_bytes = 0
-        self._raw_bytes = 0
 
     def feed(self, data: bytes) -> str:
         """Take in `data`; returns what is wrong with it, "" if nothing. After a complaint the connection is of no more use,
@@ -67,6 +78,8 @@ class AnswerParser:
         parser = self._parser
         if parser is None:
             return "the connection is closed"
+        if not self.status:
+            self._head_bytes += len(data)
         try:
             parser.feed_data(data)
         except HttpParserUpgrade:
@@ -76,10 +89,8 @@ class AnswerParser:
             if cause is not None and not isinstance(cause, _Refused):
                 raise
             return str(cause or error)
-        if not self.has_head:
-            self._raw_bytes += len(data)
-            if self._raw_bytes > MAX_HEAD_BYTES:
-                return f"the head is over {MAX_HEAD_BYTES} bytes"
+        if not self.status and self._head_bytes > MAX_HEAD_BYTES:
+            return f"the head is over {MAX_HEAD_BYTES} bytes"
         return ""
 
     def stop(self) -> None:
@@ -93,30 +104,22 @@ class AnswerParser:
             raise _Refused("more than one answer to one request")
 
     def on_status(self, reason: bytes) -> None:
-        self._line += len(reason)
-        if self._line > MAX_LINE_BYTES:
+        self._reason_bytes += len(reason)
+        if self._reason_bytes > MAX_LINE_BYTES:
             raise _Refused(f"the status line is over {MAX_LINE_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        size = len(name) + len(value)
-        self._head_bytes += size + 4
-        self._lines += 1
-        if size > MAX_LINE_BYTES:
-            raise _Refused(f"a header over {MAX_LINE_BYTES} bytes")
-        if self._lines > MAX_HEADERS:
-            raise _Refused(f"more than {MAX_HEADERS} headers")
-        if self._head_bytes > MAX_HEAD_BYTES:
-            raise _Refused(f"the head is over {MAX_HEAD_BYTES} bytes")
-        if self.has_head:
-            return  # a trailer: bounded like the head, and dropped
-        known = _known_names.get(name) or _know(name)
-        if known == "transfer-encoding" and known in self.headers:
-            raise _Refused("more than one transfer-encoding")
-        self.headers[known] = value.decode("latin-1").rstrip(" \t")
+        self._lines.append((name, value))
+        if self.status:
+            self._bound_lines()  # a trailer: bounded like the head, and dropped
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
+        lines = self._lines
+        # A line is no longer than all that has been fed.
+        if len(lines) > MAX_HEADERS or self._head_bytes > MAX_LINE_BYTES:
+            self._bound_lines()
         status = parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:
@@ -125,12 +128,16 @@ class AnswerParser:
             return
         if status > 599:
             raise _Refused(f"an answer with status {status}")
-        headers = self.headers
+        if self._interim_lines:
+            lines = lines[self._interim_lines :]
+        headers = self.headers = {_known_names[name]: value.decode("latin-1").rstrip(" \t") for name, value in lines}
         encoding = headers.get("transfer-encoding")
-        if encoding is not None and encoding.lower() != "chunked":
-            raise _Refused("a transfer-encoding other than chunked")
+        if encoding is not None:
+            if encoding.lower() != "chunked":
+                raise _Refused("a transfer-encoding other than chunked")
+            if sum(_known_names[name] == "transfer-encoding" for name, _ in lines) > 1:
+                raise _Refused("more than one transfer-encoding")
         self.status = status
-        self.has_head = True
         self.ends_by_close = encoding is None and "content-length" not in headers
         if self._is_bodiless:
             # httptools cannot be told that no body follows, so that this connection ends here.
@@ -140,16 +147,19 @@ class AnswerParser:
     def on_message_complete(self) -> None:
         if self._is_interim:
             self._is_interim = False
-            self.headers = {}
+            self._interim_lines = len(self._lines)
             return
         parser = self._parser
         assert parser is not None
         self.is_whole = True
         self.keeps_alive = parser.should_keep_alive()
 
-
-def _know(name: bytes) -> str:
-    known = name.decode("latin-1").lower()
-    if len(_known_names) < _MAX_KNOWN_NAMES:
-        _known_names[name] = known
-    return known
+    def _bound_lines(self) -> None:
+        lines = self._lines
+        if len(lines) > MAX_HEADERS:
+            raise _Refused(f"more than {MAX_HEADERS} headers")
+        sizes = [len(name) + len(value) for name, value in lines]
+        if max(sizes, default=0) > MAX_LINE_BYTES:
+            raise _Refused(f"a header over {MAX_LINE_BYTES} bytes")
+        if sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES:
+            raise _Refused(f"the head is over {MAX_HEAD_BYTES} bytes")

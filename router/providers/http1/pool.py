@@ -102,10 +102,11 @@ class OriginPool:
     # -- the connections --------------------------------------------------------------------------------------
 
     def released(self, connection: Http1Connection) -> None:
-        if not self.hand(connection):
-            self.idle.append(connection)
-            connection.rest()
-            self._pool.rested()
+        if self.waiting and self.hand(connection):
+            return
+        self.idle.append(connection)
+        connection.rest()
+        self._pool.rested()
 
     def lost(self, connection: Http1Connection) -> None:
         if connection not in self._pool.connections:

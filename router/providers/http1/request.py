@@ -16,8 +16,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OUTSIDE_TARGET = re.compile(r"[^!-~]")
 _BODILESS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 _MAX_KNOWN_NAMES = 1024
-_CRLF = "\r\n"
-_END = "\r\n\r\n"
 
 _known_names: set[str] = set()
 
@@ -56,33 +54,34 @@ def origin_of(url: str, ca_file: str, ca_digest: str = "", *, is_guarded: bool =
     return Origin(host, port, is_tls, *trust, is_guarded), target
 
 
-def opening(method: str, origin: Origin, target: str) -> str:
-    """The first two lines of a request: they are the same for every request to one URL."""
+def opening(method: str, origin: Origin, target: str) -> bytes:
+    """The first two lines of a request."""
     if not _TOKEN.fullmatch(method):
         raise ValueError("a method that is no token")
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     port = "" if origin.port == (443 if origin.is_tls else 80) else f":{origin.port}"
-    return f"{method} {target} HTTP/1.1\r\nHost: {host}{port}\r\n"
+    return f"{method} {target} HTTP/1.1\r\nHost: {host}{port}\r\n".encode("ascii")
 
 
-def request_head(first: str, method: str, headers: Mapping[str, str], length: int | None) -> bytes:
-    """The head whose opening is `first`; `length` None for chunks. Raises ValueError naming the header, never its value."""
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Each with its end. Raises ValueError naming the header, never its value."""
     if not _known_names.issuperset(headers):
         _check_names(headers)
     # One look at all values; what it does not like is looked at closely.
     if not "".join(headers.values()).isprintable():
         _check_values(headers)
-    lines = "\r\n".join(map(": ".join, headers.items()))
-    framing = f"Content-Length: {length}\r\n" if length else _framing(method, length)
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     # Bytes that a caller's header had and that are no text leave as they came.
-    return f"{first}{framing}{lines}{_END if lines else _CRLF}".encode("utf-8", "surrogateescape")
+    return lines.encode("utf-8", "surrogateescape")
 
 
-def _framing(method: str, length: int | None) -> str:
-    """Of a body that has no bytes, or nobody knows how many."""
+def head_end(method: str, length: int | None) -> bytes:
+    """How the body is framed, and the empty line; `length` None for chunks."""
+    if length:
+        return b"Content-Length: %d\r\n\r\n" % length
     if length is None:
-        return "Transfer-Encoding: chunked\r\n"
-    return "" if method in _BODILESS else "Content-Length: 0\r\n"
+        return b"Transfer-Encoding: chunked\r\n\r\n"
+    return b"\r\n" if method in _BODILESS else b"Content-Length: 0\r\n\r\n"
 
 
 def _check_names(headers: Mapping[str, str]) -> None:

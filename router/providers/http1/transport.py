@@ -7,13 +7,14 @@ finished another answer; never an upload that was asked for a piece. No redirect
 
 import asyncio
 from functools import lru_cache
+from typing import NamedTuple
 
-from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.http1.answer import Http1Answer, Stale
 from router.providers.http1.connection import Http1Connection
 from router.providers.http1.dial import Dialer
 from router.providers.http1.pool import OriginPool, Pool
-from router.providers.http1.request import opening, origin_of, request_head
+from router.providers.http1.request import head_end, header_lines, opening, origin_of
 from router.providers.http1.tls_trust import TrustStore
 from router.providers.http1.upload import upload
 
@@ -21,6 +22,16 @@ KEEP_ALIVE_S = 30.0  # below the 60 to 75 s of servers, so that it is mostly us 
 MAX_CONNECTIONS = 20_000
 MAX_PER_ORIGIN = 10_000
 _CLOSING_TURNS = 10
+_PLACES = 1024
+
+
+class _Place(NamedTuple):
+    """What is the same for every call to one destination."""
+
+    line: OriginPool
+    opening: bytes
+    head: bytes
+    """The opening and the headers."""
 
 
 class Http1Transport:
@@ -38,25 +49,39 @@ class Http1Transport:
             self._loop, keep_alive_s=keep_alive_s, max_connections=max_connections, max_per_origin=max_per_origin
         )
         self._dialer = Dialer(TrustStore())
-        self._place = lru_cache(4096)(self._find_place)
+        self._place = lru_cache(_PLACES)(self._find_place)
 
     async def send(self, call: UpstreamCall) -> UpstreamAnswer:
         """See the port. A stream's first byte must come within `first_byte`, another answer within `total_s`."""
-        started = self._loop.time()
+        started, to, body = self._loop.time(), call.to, call.body
         try:
-            line, first_lines = self._place(call.method, call.url, call.ca_file, call.ca_digest, call.trusted_host)
-            body = call.body
-            head = request_head(
-                first_lines, call.method, call.headers, len(body) if isinstance(body, bytes) else body.length
-            )
+            line, first, head = self._place(to)
+            if own := call.own_headers:
+                is_more = own.keys().isdisjoint(to.headers)
+                head = head + header_lines(own) if is_more else first + header_lines(call.headers)
         except ValueError as error:
             raise TransportFailure(FailureKind.PROTOCOL, f"not sent: {error}") from None
-        try:
-            answer = await self._ask(line, head, call, started)
-        except Stale:
-            # The other free connections have been idle for longer still.
-            line.drop_idle()
-            answer = await self._ask(line, head, call, started)
+        head += head_end(to.method, len(body) if isinstance(body, bytes) else body.length)
+        is_again = False
+        while True:
+            connection = line.take() or await self._connect(line, call, started)
+            answer = Http1Answer(self._loop, call, started)
+            try:
+                if isinstance(body, bytes):
+                    connection.send(answer, head, body)
+                    await answer.head()
+                else:
+                    await upload(body, connection, answer, head, call)
+                break
+            except Stale:
+                if is_again:
+                    raise
+                # The other free connections have been idle for longer still.
+                is_again = True
+                line.drop_idle()
+            except BaseException:
+                answer.close()
+                raise
         encoding = answer.headers.get("content-encoding", "identity")
         if encoding != "identity":
             answer.close()
@@ -70,27 +95,11 @@ class Http1Transport:
                 break
             await asyncio.sleep(0)  # the loop tells a connection of its end in a later turn
 
-    def _find_place(
-        self, method: str, url: str, ca_file: str, ca_digest: str = "", is_trusted: bool = True
-    ) -> tuple[OriginPool, str]:
-        origin, target = origin_of(url, ca_file, ca_digest, is_guarded=not is_trusted)
-        return self._pool.at(origin), opening(method, origin, target)
-
-    async def _ask(self, line: OriginPool, head: bytes, call: UpstreamCall, started: float) -> Http1Answer:
-        """One answer whose head has come. Raises Stale where the request may be sent once more."""
-        connection = line.take() or await self._connect(line, call, started)
-        answer = Http1Answer(self._loop, call, started)
-        try:
-            body = call.body
-            if isinstance(body, bytes):
-                connection.send(answer, head, body)
-                await answer.head()
-            else:
-                await upload(body, connection, answer, head, call)
-        except BaseException:
-            answer.close()
-            raise
-        return answer
+    def _find_place(self, to: Destination) -> _Place:
+        """Raises ValueError for what cannot be sent."""
+        origin, target = origin_of(to.url, to.ca_file, to.ca_digest, is_guarded=not to.trusted_host)
+        first = opening(to.method, origin, target)
+        return _Place(self._pool.at(origin), first, first + header_lines(to.headers))
 
     async def _connect(self, line: OriginPool, call: UpstreamCall, started: float) -> Http1Connection:
         """A connection that is free, waiting in line for it, or a new one.

@@ -67,7 +67,7 @@ class _Feed:
         connection.end_body()
         now = asyncio.get_running_loop().time()
         self._answer.first_byte_by(now + self._first_byte)
-        connection.arm(self._answer.due_of(now)[0])
+        connection.arm(self._answer.head_by)
 
     async def _room(self) -> None:
         try:

@@ -28,7 +28,7 @@ class SimulatedTransport:
         created = self._clock.now_us() // 1_000_000
         headers = {name.lower(): value for name, value in call.headers.items()}
         body = call.body if isinstance(call.body, bytes) else b"".join([piece async for piece in call.body.pieces])
-        received = Received(call.method, urlsplit(call.url).path, headers, body, created)
+        received = Received(call.to.method, urlsplit(call.to.url).path, headers, body, created)
         exchange = self._simulator.answer(received)
         begun = self._clock.monotonic()
         limit, kind = call.total_s, FailureKind.TOTAL_TIMEOUT

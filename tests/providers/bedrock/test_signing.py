@@ -8,7 +8,7 @@ import pytest
 
 from router.config.aws_access import AwsAccess
 from router.domain.routes import ProviderSpec, Timeouts
-from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, TransportFailure, Upload, UpstreamAnswer, UpstreamCall
 from router.providers.bedrock.chain import ChainKeys
 from router.providers.bedrock.signing import KeySource, SigningTransport, signed
 from router.providers.bedrock.sigv4 import AwsKeys, Scope, signature_headers
@@ -41,7 +41,7 @@ class Wire:
 
 def call(body: Any = b"{}", **headers: str) -> UpstreamCall:
     named = {"content-type": "application/json", "accept": "*/*", **headers}
-    return UpstreamCall("POST", URL, named, body, stream=False, timeouts=Timeouts(), total_s=5.0)
+    return UpstreamCall(Destination("POST", URL, named), body, stream=False, timeouts=Timeouts(), total_s=5.0)
 
 
 def spec(access: AwsAccess) -> ProviderSpec:

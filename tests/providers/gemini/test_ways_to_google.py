@@ -66,8 +66,8 @@ def call(bound: BoundProvider, model: str, *, api: Api = Api.CHAT, deployment: s
 @pytest.mark.parametrize("base", ["https://h", "https://h/", "https://h/v1beta", "https://h/v1beta/"])
 def test_the_gemini_api_is_called_by_model_with_its_key(base: str) -> None:
     plain, streamed = (call(gemini(base), "gemini-2.5-flash", stream=stream) for stream in (False, True))
-    assert plain.url == "https://h/v1beta/models/gemini-2.5-flash:generateContent"
-    assert streamed.url == "https://h/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
+    assert plain.to.url == "https://h/v1beta/models/gemini-2.5-flash:generateContent"
+    assert streamed.to.url == "https://h/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
     assert plain.headers == {
         "content-type": "application/json",
         "accept-encoding": "identity",
@@ -87,7 +87,7 @@ def test_the_gemini_api_is_called_by_model_with_its_key(base: str) -> None:
     ],
 )
 def test_a_name_never_leaves_its_place_in_the_path(model: str, place: str) -> None:
-    assert call(gemini("https://h"), model).url == f"https://h/v1beta/{place}:generateContent"
+    assert call(gemini("https://h"), model).to.url == f"https://h/v1beta/{place}:generateContent"
 
 
 @pytest.mark.parametrize(
@@ -100,21 +100,23 @@ def test_a_name_never_leaves_its_place_in_the_path(model: str, place: str) -> No
 )
 def test_each_location_of_vertex_has_its_host(location: str, host: str) -> None:
     place = f"https://{host}/v1beta1/projects/my-project/locations/{location}/publishers/google/models/"
-    assert call(vertex(location), "gemini-2.5-flash").url == f"{place}gemini-2.5-flash:generateContent"
-    streamed = call(vertex(location), "gemini-2.5-flash", stream=True).url
+    assert call(vertex(location), "gemini-2.5-flash").to.url == f"{place}gemini-2.5-flash:generateContent"
+    streamed = call(vertex(location), "gemini-2.5-flash", stream=True).to.url
     assert streamed == f"{place}gemini-2.5-flash:streamGenerateContent?alt=sse"
 
 
 def test_vertex_with_a_key_alone_is_in_no_project() -> None:
     made = call(vertex("global", "", credentials=(KEY,)), "gemini-2.5-flash")
-    assert made.url == "https://aiplatform.googleapis.com/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent"
+    assert (
+        made.to.url == "https://aiplatform.googleapis.com/v1beta1/publishers/google/models/gemini-2.5-flash:generateContent"
+    )
     assert made.headers["x-goog-api-key"] == "secret-key"
     bearer = call(vertex(credentials=(KEY,), sends_bearer=True), "gemini-2.5-flash")
     assert bearer.headers["authorization"] == "Bearer secret-key" and "x-goog-api-key" not in bearer.headers
 
 
 def test_an_endpoint_of_the_project_is_asked_by_its_id() -> None:
-    url = call(vertex(), "gemini-2.5-flash", deployment="123").url
+    url = call(vertex(), "gemini-2.5-flash", deployment="123").to.url
     assert url.endswith("/projects/my-project/locations/europe-west4/endpoints/123:generateContent")
 
 
@@ -122,7 +124,7 @@ def test_an_endpoint_of_the_project_is_asked_by_its_id() -> None:
 def test_claude_on_vertex_is_asked_in_messages(api: Api) -> None:
     plain, streamed = (call(vertex(), "claude-sonnet-4-5@20250929", api=api, stream=stream) for stream in (False, True))
     place = "/publishers/anthropic/models/claude-sonnet-4-5@20250929:"
-    assert plain.url.endswith(place + "rawPredict") and streamed.url.endswith(place + "streamRawPredict")
+    assert plain.to.url.endswith(place + "rawPredict") and streamed.to.url.endswith(place + "streamRawPredict")
     assert isinstance(plain.body, bytes)
     told = json.loads(plain.body)
     assert told["anthropic_version"] == "vertex-2023-10-16" and "model" not in told
@@ -130,10 +132,10 @@ def test_claude_on_vertex_is_asked_in_messages(api: Api) -> None:
 
 
 def test_both_are_probed_by_their_lists_of_models() -> None:
-    assert gemini("https://h").probe_call().url == "https://h/v1beta/models?pageSize=1"
+    assert gemini("https://h").probe_call().to.url == "https://h/v1beta/models?pageSize=1"
     assert gemini("https://h").probe_call().headers["x-goog-api-key"] == "secret-key"
     listed = "https://europe-west4-aiplatform.googleapis.com/v1beta1/publishers/google/models?pageSize=1"
-    assert vertex().probe_call().url == listed
+    assert vertex().probe_call().to.url == listed
 
 
 # -- tokens ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from router.domain.flow import Take, pieces_of
 from router.domain.routes import Timeouts
-from router.domain.upstream import FailureKind, Parts, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import Destination, FailureKind, Parts, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.parted.transport import AT_ONCE, PartsTransport
 
 
@@ -68,7 +68,7 @@ class Network:
 
 def call(parts: Parts | None, total_s: float = 9.0) -> UpstreamCall:
     body = b"whole" if parts is None else parts.bodies[0]
-    return UpstreamCall("POST", "http://p/x", {}, body, False, Timeouts(), total_s, parts=parts)
+    return UpstreamCall(Destination("POST", "http://p/x", {}), body, False, Timeouts(), total_s, parts=parts)
 
 
 def numbered(count: int) -> Parts:
