@@ -145,8 +145,12 @@ def blocks(block: bytes) -> Iterator[bytes]:
 
 def events(block: bytes, start: int) -> Iterator[tuple[bytes, bytes, bytes]]:
     """The frames of `block` from `start` on, each with its event: (frame, event name, data); without data both are empty."""
-    for frame in blocks(block[start:]):
-        yield frame, *next(frames(frame), (b"", b""))
+    is_plain = block.find(b"\r", start) < 0
+    for frame in blocks(block[start:] if start else block):
+        if is_plain and frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
+            yield frame, b"", frame[6:-2]
+        else:
+            yield frame, *next(frames(frame), (b"", b""))
 
 
 def _blank_line_ends(block: bytes) -> Iterator[int]:

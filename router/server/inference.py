@@ -12,7 +12,6 @@ from router.domain.errors import (
     ScopeMissing,
     UnsupportedMediaType,
 )
-from router.domain.flow import Flow
 from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
 from router.gateway.generation import Generation
 from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -84,7 +83,7 @@ class Inference:
                 if answer.frames is None:
                     return self._whole(request, answer.status, lines, answer.body or b"")
                 started = self.stream(request, answer.status, lines)
-                await self.relay(started, answer.frames)
+                await started.relay(answer.frames)
                 return started.written
         except GatewayError as error:
             if started is not None:
@@ -115,7 +114,7 @@ class Inference:
             if told.body is not None:
                 return self._whole(request, told.status, lines, told.body)
             started = self.stream(request, told.status, lines)
-            await self.relay(started, call.frames())
+            await started.relay(call.frames())
         except GatewayError as error:
             if started is None:
                 _note(notes, opening, error, asked.request)
@@ -135,16 +134,8 @@ class Inference:
         """The stream to a caller, of which nothing is sent yet. Raises ConnectionError where the caller has gone."""
         serving = self._serving
         stall = serving.current.snapshot.server.write_stall_s
-        return EventStream(request, status, lines, self._api, may_stay=not serving.is_draining, write_stall_s=stall)
-
-    async def relay(self, stream: EventStream, frames: Flow) -> None:
-        """Write a stream; a break is told in the dialect of this API, and raised."""
-        streams = self._serving.streams
-        streams.add(stream)
-        try:
-            await stream.relay(frames)
-        finally:
-            streams.discard(stream)
+        may_stay = not serving.is_draining
+        return EventStream(request, status, lines, self._api, among=serving.streams, may_stay=may_stay, write_stall_s=stall)
 
 
 def whole_body(request: web.BaseRequest, limit: int) -> bytes | None:

@@ -94,7 +94,7 @@ class StoredResponses:
         stream = self._inference.stream(request, 200, lines_of(headers))
         # A break has been told in the stream, and who has left needs no answer.
         with suppress(GatewayError, ConnectionError):
-            await self._inference.relay(stream, Drawn(self._responses.events(kept, after)))
+            await stream.relay(Drawn(self._responses.events(kept, after)))
         return stream.written
 
 

@@ -47,6 +47,7 @@ class EventStream:
 
     __slots__ = (
         "written",
+        "_among",
         "_request",
         "_transport",
         "_api",
@@ -71,15 +72,18 @@ class EventStream:
         lines: str,
         api: Api,
         *,
+        among: "set[EventStream]",
         may_stay: bool,
         write_stall_s: float,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         """`lines` are the headers, each with its end, complete but for Transfer-Encoding and Date; `may_stay`: the
-        connection, if its caller wants it. Raises ConnectionResetError where the caller has gone."""
+        connection, if its caller wants it; `among`: the streams that are being relayed. Raises ConnectionResetError where
+        the caller has gone."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError(_GONE)
+        self._among = among
         self._request = request
         self._transport = transport
         self._api = api
@@ -103,6 +107,7 @@ class EventStream:
     async def relay(self, frames: Flow) -> None:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it, and
         ConnectionResetError where the caller has gone."""
+        self._among.add(self)
         try:
             while (last := await frames.pour(self._write)) is None:
                 await self._until_read()
@@ -118,6 +123,7 @@ class EventStream:
             raise self._interruption from None
         finally:
             self._timer.cancel()
+            self._among.discard(self)
 
     def interrupt(self) -> None:
         """End the stream from our side, with an error event: the daemon's drain time is over."""
