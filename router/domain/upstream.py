@@ -1,11 +1,12 @@
 """One call to a provider as values: what is sent, what can go wrong before an answer, the answer's port."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 
+from router.domain.flow import Flow
 from router.domain.routes import Timeouts
 
 
@@ -120,20 +121,15 @@ class UpstreamCall(msgspec.Struct, frozen=True):
         return {**self.to.headers, **self.own_headers} if self.own_headers else self.to.headers
 
 
-class UpstreamAnswer(Protocol):
-    """An answer whose head has arrived. Ends in exactly one `close`; closing before the end drops the connection."""
+class UpstreamAnswer(Flow, Protocol):
+    """An answer whose head has arrived, and its body as a flow, which raises TransportFailure on a break or when a timer
+    runs out. Ends in exactly one `close`; closing before the end drops the connection."""
 
     status: int
     headers: Mapping[str, str]  # names in lower case; of repeated names the last
 
     async def read(self, limit: int) -> bytes:
         """The whole body; TransportFailure TOO_LARGE past `limit` bytes, or what the connection met."""
-        ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives, never empty pieces; TransportFailure on a break or when a timer runs out.
-
-        After a cancelled reader a second call goes on where the first stopped."""
         ...
 
     def close(self) -> None:

@@ -1,9 +1,10 @@
 """What the pipeline yields to the server: a whole body or a stream of whole frames, with the facts for its headers."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
+from router.domain.flow import Flow
 from router.domain.usage import NanoUSD
 from router.gateway.purses import Purse
 from router.gateway.settle import Case
@@ -12,7 +13,7 @@ from router.gateway.settle import Case
 class Answer(msgspec.Struct):
     """Exactly one of `body` and `frames` is set.
 
-    `frames` yields whole frames in the upstream's bytes and raises a GatewayError where the stream breaks. `passed` are
+    `frames` are whole frames in the upstream's bytes; it raises a GatewayError where the stream breaks. `passed` are
     the provider's headers that travel down. `cost` None is not yet known: a stream's. `purse` is that of the
     budget nearest to its end, None where no budget applies. `dropped` names what of the request its target was not told.
     """
@@ -20,7 +21,7 @@ class Answer(msgspec.Struct):
     status: int
     content_type: str
     body: bytes | None
-    frames: AsyncIterator[bytes] | None
+    frames: Flow | None
     passed: Mapping[str, str]
     provider: str
     upstream_request_id: str

@@ -1,6 +1,7 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
+from math import inf
 
 import msgspec
 
@@ -12,17 +13,18 @@ from router.domain.errors import (
     UpstreamTimeout,
     UpstreamTruncated,
 )
+from router.domain.flow import Flow
 from router.domain.ledger import Outcome
 from router.domain.routes import Candidate, Credential, FallbackReason
-from router.domain.upstream import NEVER_SENT, TIMEOUTS, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
+from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import Usage
 from router.gateway.assignment import Assignment, Means
 from router.gateway.meter import Attempt, Meter, estimated_usage
+from router.gateway.metered_stream import MeteredStream
 from router.gateway.purses import Hold
-from router.gateway.refused import Disguised, is_shown, is_silence, opening_error, reason_of, refusal_body, unfit_of
+from router.gateway.refused import Disguised, is_shown, reason_of, refusal_body
 from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
 from router.gateway.turns import Failed
-from router.gateway.watch import Watch
 from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub
 from router.providers.dialect import StreamMeter
@@ -61,7 +63,7 @@ class Reply(msgspec.Struct):
     status: int
     content_type: str
     body: bytes | None
-    frames: AsyncIterator[bytes] | None
+    frames: Flow | None
     passed: Mapping[str, str]
     attempt: Attempt
     dropped: tuple[str, ...] = ()
@@ -84,6 +86,7 @@ class OpenAttempt:
 
     _answer: UpstreamAnswer | None = None
     _stream: StreamMeter | None = None
+    _frames: MeteredStream | None = None
     _is_sent = is_over = False
 
     def __init__(
@@ -164,10 +167,8 @@ class OpenAttempt:
 
     async def drain(self) -> None:
         """Read an abandoned stream to its end for its usage; TransportFailure where it breaks."""
-        if self._answer is None or self._stream is None:
-            return
-        async for chunk in self._answer.chunks():
-            self._stream.feed(self._splitter.feed(chunk))
+        if self._frames is not None:
+            await self._frames.drain()
 
     # -- the answer -------------------------------------------------------------------------------------------
 
@@ -192,75 +193,31 @@ class OpenAttempt:
         self._end(_OK)
         return body
 
-    async def _open_stream(self, answer: UpstreamAnswer) -> AsyncIterator[bytes]:
+    async def _open_stream(self, answer: UpstreamAnswer) -> Flow:
         """Wait for the first whole frame: until it is here, a failure may still go to another target."""
-        provider, request = self._provider, self._do.request
-        self._splitter = self._framing.splitter()
-        stream: StreamMeter
-        if self._translation is None:
-            stream = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
+        provider, request, translation = self._provider, self._do.request, self._translation
+        meter: StreamMeter
+        if translation is None:
+            meter = provider.dialects[request.api].stream_meter(request, hides_usage=provider.injects_usage(request))
         else:
-            stream = self._translation.meter(self._began_s, self._name)
-        self._stream = stream
-        watch = self._watch(stream)
-        chunks = answer.chunks()
-        first = b""
-        async for chunk in chunks:
-            whole = self._splitter.feed(chunk)
-            if whole:
-                first += watch.relayed(whole)
-                self._look_at(stream, whole)
-                if not is_silence(whole):
-                    return self._frames(stream, chunks, watch, first)
-        rest = self._splitter.end()
-        if rest:
-            first += watch.relayed(rest)
-            self._look_at(stream, rest)
-        if not (stream.finished or stream.failed):
-            raise self._broken(Outcome.INVALID_RESPONSE, "the stream held no whole event")
-        return self._frames(stream, chunks, watch, first)
+            meter = translation.meter(self._began_s, self._name)
+        self._stream = meter
+        allowed = None if self._hold is None else self._hold.bound.output_tokens
+        stream = self._frames = MeteredStream(
+            answer, meter, self, self._meter.clock, framing=self._framing, allowed=inf if allowed is None else allowed
+        )
+        await stream.begin()
+        return stream
 
-    def _look_at(self, stream: StreamMeter, block: bytes) -> None:
-        """Raises Disguised where a stream begins with an error: nothing was relayed, so that there was no answer."""
-        if stream.failed and not stream.frames and (found := opening_error(stream, block)) is not None:
-            raise Disguised(*found, is_told=True)
+    def stream_ended(self, outcome: Outcome, reason: str = "") -> None:
+        self.record.usage = self._used()
+        self._end(outcome, reason)
 
-    async def _frames(
-        self, stream: StreamMeter, chunks: AsyncIterator[bytes], watch: Watch, first: bytes
-    ) -> AsyncIterator[bytes]:
-        feed, relayed = self._splitter.feed, watch.relayed
-        if first:
-            yield first
-        try:
-            if watch.has_overrun:
-                raise self._overrun()
-            async for chunk in chunks:
-                whole = feed(chunk)
-                if whole and (out := relayed(whole)):
-                    yield out
-                    if watch.has_overrun:
-                        raise self._overrun()
-            rest = self._splitter.end()
-            last = relayed(rest) if rest else b""
-            if stream.finished:
-                last += stream.close()
-        except TransportFailure as failure:
-            outcome = Outcome.TIMEOUT if failure.kind in TIMEOUTS else Outcome.TRUNCATED
-            raise self._broken(outcome, failure.kind.value) from None
-        # A frame without its blank line is relayed only as the end: nothing could follow it and still be read.
-        if last and (stream.finished or stream.failed):
-            yield last
-        if stream.failed:
-            self.record.usage = self._used()
-            unfit = unfit_of(stream)
-            self._end(
-                Outcome.INVALID_RESPONSE if unfit else Outcome.SERVER_ERROR, unfit or "the provider sent an error event"
-            )
-        elif stream.finished:
-            self.record.usage = self._used()
-            self._end(_OK)
-        else:
-            raise self._broken(Outcome.TRUNCATED, "the stream stopped before its end")
+    def stream_broken(self, outcome: Outcome, reason: str) -> GatewayError:
+        return self._broken(outcome, reason)
+
+    def has_produced(self, output_tokens: int) -> None:
+        self._journal.progressed(self._do.caller.id, self.record.number, output_tokens)
 
     @property
     def _began_s(self) -> int:
@@ -271,11 +228,6 @@ class OpenAttempt:
     def _name(self) -> str:
         """The id of an answer that tells none: the target's of the request, else ours."""
         return self.record.upstream_request_id or self._do.caller.id
-
-    def _watch(self, stream: StreamMeter) -> Watch:
-        journal, held, framing = self._journal, self._hold, self._framing
-        id_ = self._do.caller.id
-        return Watch(self._meter, journal, self.record, stream, request=id_, hold=held, framing=framing)
 
     # -- endings ----------------------------------------------------------------------------------------------
 
@@ -298,9 +250,6 @@ class OpenAttempt:
         if outcome is Outcome.TRUNCATED:
             return UpstreamTruncated(message)
         return InvalidUpstreamResponse(message) if outcome is Outcome.INVALID_RESPONSE else UpstreamError(message)
-
-    def _overrun(self) -> GatewayError:
-        return self._broken(Outcome.OVERRUN, "the answer has passed what its budget could hold")
 
     def _lost(self, failure: TransportFailure) -> Failed:
         """No answer: free if the provider cannot have seen the request, else charged its estimate."""

@@ -4,14 +4,15 @@ Its row is in the database before anything is sent: whoever asks for it later, i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 
 from router.domain.errors import GatewayError, InternalError, NotReady, StorageUnavailable, UpstreamTruncated
+from router.domain.flow import Flow, pieces_of
 from router.domain.responses import ResponseStatus
 from router.gateway.answer import Answer
-from router.gateway.pipe import Pipe
+from router.gateway.pipe import Pipe, PipedFrames
 from router.gateway.pipeline import Opening
 from router.gateway.purses import Purse
 from router.gateway.response_stamp import (
@@ -150,7 +151,7 @@ class BackgroundCall:
         async with self._inner as answer:
             frames, body = answer.frames, answer.body or b""
             if frames is not None:
-                answer.frames = self._told()
+                answer.frames = PipedFrames(self._pipe)
                 self._tell(answer)
                 await self._relay(frames)
                 return
@@ -187,10 +188,10 @@ class BackgroundCall:
         self._is_told = True
         self._pipe.put(head)
 
-    async def _relay(self, frames: AsyncIterator[bytes]) -> None:
+    async def _relay(self, frames: Flow) -> None:
         """To the caller while it is there, and into the database."""
         ended, pipe = None, self._pipe
-        async for block in frames:
+        async for block in pieces_of(frames):
             for frame, end in stamped_frames(block, self._turn.members):
                 if len(self._events) <= MAX_EVENTS_BYTES:
                     self._events += frame
@@ -208,13 +209,6 @@ class BackgroundCall:
             await self._write_events()
             await self._end(ResponseStatus.FAILED, failed_object(self.first, "server_error", "the provider broke off"))
         pipe.put(None)
-
-    async def _told(self) -> AsyncIterator[bytes]:
-        while (said := await self._pipe.get()) is not None:
-            if isinstance(said, GatewayError):
-                raise said
-            assert isinstance(said, bytes), "frames follow the head"
-            yield said
 
     async def _failed(self, error: GatewayError) -> None:
         """A request that was refused before its caller was told of a response has left none."""

@@ -4,6 +4,9 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from router.domain.errors import GatewayError
+from router.domain.flow import Take
+
 DEPTH = 4
 
 T = TypeVar("T")
@@ -24,9 +27,13 @@ class Pipe(Generic[T]):
             self._items.append(item)
             self._came.set()
 
+    @property
+    def has_room(self) -> bool:
+        return not self.is_open or len(self._items) < DEPTH
+
     async def room(self) -> None:
         """Until the reader has taken enough, or has left."""
-        while self.is_open and len(self._items) >= DEPTH:
+        while not self.has_room:
             self._taken.clear()
             await self._taken.wait()
 
@@ -42,3 +49,19 @@ class Pipe(Generic[T]):
         self.is_open = False
         self._items.clear()
         self._taken.set()
+
+
+class PipedFrames(Generic[T]):
+    """What follows the head in a pipe: frames, then None or the GatewayError that broke them. A flow."""
+
+    def __init__(self, pipe: Pipe[T]) -> None:
+        self._pipe = pipe
+
+    async def pour(self, take: Take) -> bytes | None:
+        while (said := await self._pipe.get()) is not None:
+            if isinstance(said, GatewayError):
+                raise said
+            assert isinstance(said, bytes), "frames follow the head"
+            if not take(said):
+                return None
+        return b""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
+from router.domain.flow import pieces_of
 from router.domain.upstream import TransportFailure, UpstreamAnswer
 from router.providers.dialect import StreamMeter
 from router.providers.disguises import error_body, error_event, is_error
@@ -49,7 +50,7 @@ async def refusal_body(answer: UpstreamAnswer) -> bytes:
 async def _beginning(answer: UpstreamAnswer) -> AsyncIterator[bytes]:
     """The body until it is over a megabyte: a refusal that echoes a large request is a refusal still."""
     size = 0
-    async for piece in answer.chunks():
+    async for piece in pieces_of(answer):
         yield piece
         size += len(piece)
         if size > MAX_REFUSAL_BYTES:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 
 from router.domain.errors import GatewayError, UnsupportedFeature
+from router.domain.flow import Drawn, Flow, pieces_of
 from router.domain.identity import Principal
 from router.domain.requests import ModelRequest
 from router.domain.responses import ResponseStatus
@@ -87,7 +88,7 @@ class StatefulOpening:
             if answer.status != 200:
                 return answer
             if answer.frames is not None:
-                answer.frames = self._frames(answer.frames, turn)
+                answer.frames = Drawn(self._frames(answer.frames, turn))
             elif answer.body is not None:
                 answer.body = await self._body(answer.body, turn)
         except BaseException as error:
@@ -109,8 +110,8 @@ class StatefulOpening:
         await self._keep(turn, status, whole)
         return whole
 
-    async def _frames(self, frames: AsyncIterator[bytes], turn: Turn) -> AsyncIterator[bytes]:
-        async for block in frames:
+    async def _frames(self, frames: Flow, turn: Turn) -> AsyncIterator[bytes]:
+        async for block in pieces_of(frames):
             for frame, ended in stamped_frames(block, turn.members):
                 if ended is not None:
                     await self._keep(turn, *ended)

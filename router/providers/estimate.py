@@ -20,14 +20,16 @@ class Production:
     token is four bytes. Both numbers are nearly, not exactly, the same for every way of cutting a stream.
     """
 
-    __slots__ = ("_text_of", "_events", "_empty", "_head", "_head_size", "_later", "_later_size", "_blocks")
+    __slots__ = ("_text_of", "_events", "_empty", "_head", "_head_size", "_head_read", "_later", "_later_size", "_blocks")
 
     def __init__(self, text_of: Callable[[bytes], int]) -> None:
         self._text_of = text_of
         self._events = 0
         self._empty = 0
         self._head: list[bytes] = []
+        """What of it has not been read."""
         self._head_size = 0
+        self._head_read = (0, 0)
         self._later: list[bytes] = []
         self._later_size = 0
         self._blocks = 0
@@ -35,7 +37,7 @@ class Production:
     @property
     def frames(self) -> int:
         """Events with content so far."""
-        return self._events - self._empty + self._read(self._head)[0]
+        return self._events - self._empty + self._in_head()[0]
 
     @property
     def is_past_head(self) -> bool:
@@ -73,13 +75,21 @@ class Production:
 
     def tokens(self) -> int:
         """Tokens produced so far; at least 1 once an event with content came, else 0."""
-        in_head, text = self._read(self._head)
+        in_head, text = self._in_head()
         later, later_text = self._read(self._later)
         count = max(0, self._events - self._empty) + in_head
         full, text = in_head + later, text + later_text
         if not full or text <= full * _ONE_TOKEN_BYTES:
             return count
         return max(count, text * count // full // _BYTES_PER_TOKEN)
+
+    def _in_head(self) -> tuple[int, int]:
+        """As `_read`, each block of it once."""
+        if self._head:
+            (events, text), (more, more_text) = self._head_read, self._read(self._head)
+            self._head_read = events + more, text + more_text
+            self._head.clear()
+        return self._head_read
 
     def _read(self, sample: list[bytes]) -> tuple[int, int]:
         """(events with content, bytes of their text) in a sample."""

@@ -27,16 +27,23 @@ E = TypeVar("E", bound=Typed)
 
 
 class EventMeter(ABC, Generic[E]):
-    """Watches one stream. `marked` finds the events that `_note` wants to see, `delta` those that hold text."""
+    """Watches one stream. `marked` finds the events that `_note` wants to see, which all hold `mark`; `delta` those with
+    text."""
 
-    __slots__ = ("finished", "failed", "_decoder", "_marked", "_delta", "_produced")
+    __slots__ = ("finished", "failed", "_decoder", "_mark", "_marked", "_delta", "_produced")
 
     def __init__(
-        self, decoder: msgspec.json.Decoder[E], marked: re.Pattern[bytes], delta: bytes, text_of: Callable[[bytes], int]
+        self,
+        decoder: msgspec.json.Decoder[E],
+        mark: bytes,
+        marked: re.Pattern[bytes],
+        delta: bytes,
+        text_of: Callable[[bytes], int],
     ) -> None:
         self.finished = False
         self.failed = False
         self._decoder = decoder
+        self._mark = mark
         self._marked = marked
         self._delta = delta
         self._produced = Production(text_of)
@@ -48,8 +55,8 @@ class EventMeter(ABC, Generic[E]):
     def feed(self, frames: bytes) -> bytes:
         # Only deltas count: what begins and ends a part has no text, or repeats what the deltas brought.
         self._produced.add_marked(frames, self._delta)
-        may_fail = b"error" in frames and (_ERROR_TYPE.search(frames) or ERROR_NAME.search(frames))
-        if may_fail or self._marked.search(frames) is not None:
+        may_fail = frames.rfind(b"error") >= 0 and (_ERROR_TYPE.search(frames) or ERROR_NAME.search(frames))
+        if may_fail or (frames.rfind(self._mark) >= 0 and self._marked.search(frames) is not None):
             self._inspect(frames)
         return frames
 

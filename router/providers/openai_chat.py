@@ -18,13 +18,33 @@ from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.named_events import ERROR_NAME
 from router.providers.passthrough import passed_body
-from router.providers.sse import blocks, frames
+from router.providers.sse import events
 from router.providers.usage import Counts, counts_of, with_output
 
-_FINISH = (b'"finish_reason":', re.compile(rb'"finish_reason":\s*+(?!null)'))
-_USAGE = (b'"usage":', re.compile(rb'"usage":\s*+(?!null)'))
-"""A member's name, and it with any value but null."""
-_DONE = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\](?:[\r\n]|\Z)")
+_DONE = b"[DONE]"
+
+
+class _Member:
+    """A member that mostly is `null`; its values begin with `opening`. `marks`: what a block with a value holds one of."""
+
+    __slots__ = ("marks", "_valued")
+
+    def __init__(self, name: bytes, opening: bytes) -> None:
+        named = b'"%b":' % name
+        self.marks = named + opening, named + b" "
+        self._valued = re.compile(named + rb"\s*+(?!null)")
+
+    def first(self, block: bytes) -> int:
+        """Where it first has a value, the end of `block` if nowhere."""
+        compact, spaced = self.marks
+        first = _first(compact, block)
+        if block.rfind(spaced) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
+            return found.start()
+        return first
+
+
+_FINISH, _USAGE = _Member(b"finish_reason", b'"'), _Member(b"usage", b"{")
+_MARKS = (*_FINISH.marks, *_USAGE.marks, b"error", _DONE)
 
 
 class _Grouped(msgspec.Struct):
@@ -92,12 +112,11 @@ class ChatMeter:
 
     def feed(self, frames: bytes) -> bytes:
         self._produced.add(frames)
-        marked = min(_position(_FINISH, frames), _position(_USAGE, frames))
-        may_fail = b"error" in frames and (b'"error"' in frames or ERROR_NAME.search(frames) is not None)
-        if marked < len(frames) or may_fail:
-            return self._inspect(frames, 0 if may_fail else marked)
-        if b"[DONE]" in frames and _DONE.search(frames):
-            self._note_done()
+        # Most blocks hold none of them, which `rfind` tells for half of what `in` costs.
+        found = frames.rfind
+        for mark in _MARKS:
+            if found(mark) >= 0:
+                return self._inspected(frames)
         return frames
 
     def close(self) -> bytes:
@@ -106,31 +125,40 @@ class ChatMeter:
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
 
-    def _inspect(self, block: bytes, marked: int) -> bytes:
+    def _inspected(self, block: bytes) -> bytes:
         """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
+        marked = 0
+        may_fail = block.rfind(b"error") >= 0 and (block.rfind(b'"error"') >= 0 or ERROR_NAME.search(block) is not None)
+        if not may_fail:
+            marked = min(_FINISH.first(block), _USAGE.first(block), _first(_DONE, block))
+            if marked == len(block):
+                return block
         before = block.rfind(b"\n\n", 0, marked)
         start = before + 2 if before >= 0 else 0
+        hidden = 0
         kept = [block[:start]]
-        kept += [frame for frame in blocks(block[start:]) if not self._is_hidden(frame)]
-        whole = b"".join(kept)
-        return block if len(whole) == len(block) else whole
+        for frame, name, found in events(block, start):
+            if found and self._is_hidden(name, found):
+                hidden += 1
+            else:
+                kept.append(frame)
+        return b"".join(kept) if hidden else block
 
-    def _is_hidden(self, frame: bytes) -> bool:
-        hidden = False
-        for name, found in frames(frame):
-            if found == b"[DONE]":
-                self._note_done()
-                continue
-            chunk = _decoded(found)
-            if name == b"error" or (chunk is not None and chunk.error):
-                self.failed = True
-            if chunk is not None:
-                if chunk.choices and self._note_ends(chunk.choices) and not _text_of(found):
-                    self._produced.note_empty()
-                if self._note_usage(chunk) and chunk.choices == []:
-                    self._produced.note_empty()
-                    hidden = self._hides_usage
-        return hidden
+    def _is_hidden(self, name: bytes, found: bytes) -> bool:
+        if found == _DONE:
+            self._note_done()
+            return False
+        chunk = _decoded(found)
+        if name == b"error" or (chunk is not None and chunk.error):
+            self.failed = True
+        if chunk is None:
+            return False
+        if chunk.choices and self._note_ends(chunk.choices) and not _text_of(found):
+            self._produced.note_empty()
+        if self._note_usage(chunk) and chunk.choices == []:
+            self._produced.note_empty()
+            return self._hides_usage
+        return False
 
     def _note_done(self) -> None:
         self.finished = True
@@ -156,14 +184,12 @@ class ChatMeter:
         return True
 
 
-def _position(marker: tuple[bytes, re.Pattern[bytes]], block: bytes) -> int:
-    """Where the member first has a value, the end of `block` if nowhere. Mostly it is written `null` each time, which two
-    counts tell for a fraction of a search."""
-    name, valued = marker
-    if block.count(name) == block.count(name + b"null"):
-        return len(block)
-    found = valued.search(block)
-    return found.start() if found is not None else len(block)
+def _first(mark: bytes, block: bytes) -> int:
+    """Where it first stands, the end of `block` if nowhere. Looked for from the end, near which it mostly is."""
+    at = len(block)
+    while (before := block.rfind(mark, 0, at)) >= 0:
+        at = before
+    return at
 
 
 def _decoded(data: bytes) -> _Chunk | None:

@@ -90,7 +90,7 @@ class ResponsesMeter(EventMeter[_Event]):
     __slots__ = ("usage",)
 
     def __init__(self) -> None:
-        super().__init__(_EVENT, _TERMINAL, _DELTA, _text_of)
+        super().__init__(_EVENT, b'"response.', _TERMINAL, _DELTA, _text_of)
         self.usage: Usage | None = None
 
     def _note(self, event: _Event) -> None:

@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import http_exceptions
 from yarl import URL
 
+from router.domain.flow import Take
 from router.domain.upstream import FailureKind, TransportFailure, Upload, UpstreamAnswer, UpstreamCall
 from router.providers.http1.failures import KindTable, detail, nearest
 from router.providers.http1.parser import MAX_HEADERS, MAX_LINE_BYTES
@@ -234,9 +235,11 @@ class _Answer:
             raise self._too_large(limit)
         return b"".join(pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def pour(self, take: Take) -> bytes | None:
         while piece := await self._next():
-            yield piece
+            if not take(piece):
+                return None
+        return b""
 
     def close(self) -> None:
         """Abort the connection, unless the body has come whole and the connection went back to the pool by itself."""

@@ -143,6 +143,12 @@ def blocks(block: bytes) -> Iterator[bytes]:
         yield block[start:]
 
 
+def events(block: bytes, start: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """The frames of `block` from `start` on, each with its event: (frame, event name, data); without data both are empty."""
+    for frame in blocks(block[start:]):
+        yield frame, *next(frames(frame), (b"", b""))
+
+
 def _blank_line_ends(block: bytes) -> Iterator[int]:
     if b"\r" in block:
         yield from (found.end() for found in _BLANK_LINE.finditer(block))

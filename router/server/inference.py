@@ -1,7 +1,6 @@
 """Inference routes: headers, key, body, pipeline, answer. The order is the contract's."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 from aiohttp import StreamReader, hdrs, web
 
@@ -13,6 +12,7 @@ from router.domain.errors import (
     ScopeMissing,
     UnsupportedMediaType,
 )
+from router.domain.flow import Flow
 from router.domain.requests import API_SCOPE, Api, ModelRequest, parse_request
 from router.gateway.generation import Generation
 from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -33,7 +33,6 @@ from router.server.headers import (
     timeout_of,
 )
 from router.server.keyed_call import KeyedCall
-from router.server.live_answer import live_answer
 from router.server.notes import Notes
 from router.server.state import Serving
 from router.server.streaming import EventStream
@@ -78,26 +77,25 @@ class Inference:
         if key is not None:
             asked = KeyedRequest(key, notes.route, principal, model_request, caller.tier, caller.id)
             return await self._answer_keyed(request, notes, opening, asked, generation=generation)
-        started: web.StreamResponse | None = None
+        started: EventStream | None = None
         try:
             async with opening as answer:
                 lines = answer_lines(answer, explain=headers.get("x-router-explain") == "1") + self._cors(request)
                 if answer.frames is None:
                     return self._whole(request, answer.status, lines, answer.body or b"")
-                started = live_answer(request, answer.status, lines)
-                await started.prepare(request)
-                await self.relay(started, request, answer.frames)
-                return started
+                started = self.stream(request, answer.status, lines)
+                await self.relay(started, answer.frames)
+                return started.written
         except GatewayError as error:
             if started is not None:
-                return started
+                return started.written
             _note(notes, opening, error, model_request)
             raise
         except ConnectionError:
             # The caller left between two writes; settlement has seen it, and there is nobody to answer.
             if started is None:
                 raise
-            return started
+            return started.written
 
     def _whole(self, request: web.BaseRequest, status: int, lines: str, body: bytes) -> web.StreamResponse:
         return whole_answer(request, status, lines, body, may_stay=not self._serving.is_draining)
@@ -110,15 +108,14 @@ class Inference:
         is_explained = request.headers.get("x-router-explain") == "1"
         call = KeyedCall(serving, generation, opening, asked, request_id=notes.request_id, is_explained=is_explained)
         serving.tasks.spawn(call.run(), name="keyed call")
-        started: web.StreamResponse | None = None
+        started: EventStream | None = None
         try:
             told = await call.head()
             lines = lines_of(told.headers) + self._cors(request)
             if told.body is not None:
                 return self._whole(request, told.status, lines, told.body)
-            started = live_answer(request, told.status, lines)
-            await started.prepare(request)
-            await self.relay(started, request, call.frames())
+            started = self.stream(request, told.status, lines)
+            await self.relay(started, call.frames())
         except GatewayError as error:
             if started is None:
                 _note(notes, opening, error, asked.request)
@@ -128,22 +125,26 @@ class Inference:
                 raise
         finally:
             call.leave()
-        return started
+        return started.written
 
     def _cors(self, request: web.BaseRequest) -> str:
         origins = self._serving.current.snapshot.server.cors_origins
         return lines_of(cors_headers(request.headers.get("Origin"), origins)) if origins else ""
 
-    async def relay(self, response: web.StreamResponse, request: web.BaseRequest, frames: AsyncIterator[bytes]) -> None:
-        """Write a stream; a break is told in the dialect of this API, and raised."""
+    def stream(self, request: web.BaseRequest, status: int, lines: str) -> EventStream:
+        """The stream to a caller, of which nothing is sent yet. Raises ConnectionError where the caller has gone."""
         serving = self._serving
         stall = serving.current.snapshot.server.write_stall_s
-        stream = EventStream(response, request, self._api, tasks=serving.tasks, write_stall_s=stall)
-        serving.streams.add(stream)
+        return EventStream(request, status, lines, self._api, may_stay=not serving.is_draining, write_stall_s=stall)
+
+    async def relay(self, stream: EventStream, frames: Flow) -> None:
+        """Write a stream; a break is told in the dialect of this API, and raised."""
+        streams = self._serving.streams
+        streams.add(stream)
         try:
             await stream.relay(frames)
         finally:
-            serving.streams.discard(stream)
+            streams.discard(stream)
 
 
 def whole_body(request: web.BaseRequest, limit: int) -> bytes | None:

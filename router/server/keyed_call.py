@@ -4,17 +4,17 @@ The caller has the end of an answer only when that answer is kept: a body whole,
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 
 from router.domain.errors import GatewayError, InternalError, NotReady
+from router.domain.flow import Flow
 from router.domain.idempotency import MAX_KEPT_BYTES, KeptAnswer
 from router.domain.ledger import Outcome
 from router.domain.observations import RequestReplayed
 from router.gateway.generation import Generation
 from router.gateway.idempotency import KeyedRequest, is_final, permit_replay
-from router.gateway.pipe import Pipe
+from router.gateway.pipe import Pipe, PipedFrames
 from router.gateway.pipeline import Opened
 from router.server.headers import answer_headers, kept_headers, replay_headers
 from router.server.state import Serving
@@ -90,13 +90,9 @@ class KeyedCall:
         assert isinstance(said, Told), "an answer begins with its head"
         return said
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    def frames(self) -> Flow:
         """Raises the GatewayError that broke the stream."""
-        while (said := await self._pipe.get()) is not None:
-            if isinstance(said, GatewayError):
-                raise said
-            assert isinstance(said, bytes), "frames follow the head"
-            yield said
+        return PipedFrames(self._pipe)
 
     def leave(self) -> None:
         """Nobody relays on. What still runs counts as under way until it has ended."""
@@ -164,14 +160,20 @@ class KeyedCall:
         is_answered = answer.case.outcome is not Outcome.SERVER_ERROR
         return _Ending(told, is_final(answer.status) and is_answered, kept)
 
-    async def _record(self, frames: AsyncIterator[bytes]) -> bytes | None:
+    async def _record(self, frames: Flow) -> bytes | None:
         """Relay, as fast as the caller reads while it is there; what was relayed, None if it is too large to be kept."""
         recording, pipe = Recording(), self._pipe
+
+        def take(frame: bytes) -> bool:
+            recording.add(frame)
+            pipe.put(frame)
+            return pipe.has_room
+
         try:
-            async for frame in frames:
-                recording.add(frame)
+            while (last := await frames.pour(take)) is None:
                 await pipe.room()
-                pipe.put(frame)
+            if last:
+                take(last)
         except asyncio.CancelledError:
             if self._interruption is None:
                 raise

@@ -56,7 +56,6 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
-
     def resume_reading(self, resume_parser: bool = True) -> None:
         """A body that was here at once has held nothing up: then there is nothing to parse and no socket to wake."""
         if self._reading_paused or self._buffer_paused:

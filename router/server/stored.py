@@ -3,16 +3,16 @@
 from contextlib import suppress
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from router.domain.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound, NotSupported, ScopeMissing
+from router.domain.flow import Drawn
 from router.domain.identity import Principal, Scope
 from router.domain.requests import Api
 from router.gateway.response_items import array_of
 from router.gateway.responses import Responses
 from router.server.headers import cors_headers, lines_of, presented_key
 from router.server.inference import Inference
-from router.server.live_answer import live_answer
 from router.server.notes import Notes
 from router.server.state import Serving
 
@@ -29,7 +29,7 @@ class StoredResponses:
     def __init__(self, serving: Serving, responses: Responses) -> None:
         self._serving = serving
         self._responses = responses
-        self._relay = Inference(serving, Api.RESPONSES).relay
+        self._inference = Inference(serving, Api.RESPONSES)
 
     async def handle(self, request: web.BaseRequest, notes: Notes) -> web.StreamResponse:
         name, _, what = notes.rest.partition("/")
@@ -89,12 +89,13 @@ class StoredResponses:
         origins = self._serving.current.snapshot.server.cors_origins
         headers = {"X-Request-Id": notes.request_id, "Content-Type": "text/event-stream", "Server": "routerd"}
         headers |= cors_headers(request.headers.get("Origin"), origins)
-        response = live_answer(request, 200, lines_of(headers))
-        await response.prepare(request)
+        if request.method == hdrs.METH_HEAD:
+            return web.Response(headers=headers)
+        stream = self._inference.stream(request, 200, lines_of(headers))
         # A break has been told in the stream, and who has left needs no answer.
         with suppress(GatewayError, ConnectionError):
-            await self._relay(response, request, self._responses.events(kept, after))
-        return response
+            await self._inference.relay(stream, Drawn(self._responses.events(kept, after)))
+        return stream.written
 
 
 def _json(body: bytes) -> web.Response:

@@ -2,18 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from router.domain.errors import GatewayError, NotReady
-from router.domain.ports import Tasks
+from router.domain.flow import Flow
 from router.domain.requests import Api
 from router.server.errors import STATUSES, error_object
+from router.server.whole_answer import CLOSING, KEPT, head_of
 
 HEARTBEAT_S = 15.0
+HIGH_WATER = 64 * 2**10
 COMMENT = b": keep-alive\n\n"
+_CHUNKED = "Transfer-Encoding: chunked\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+_GONE = "the caller has gone"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 _SEQUENCE_NUMBER = re.compile(rb'"sequence_number":\s*+(\d{1,15})')
 
@@ -34,43 +39,74 @@ def error_frame(api: Api, error: GatewayError, after: bytes = b"") -> bytes:
 
 
 class EventStream:
-    """One stream to one caller. Writes are awaited, so a slow reader slows the provider down.
+    """One stream to one caller: the head leaves with the first frames, each write is one chunk of the HTTP/1.1 body. To a
+    caller of HTTP/1.0 the body ends with the connection. A slow reader slows the provider down.
 
-    One timer a stream watches for silence (a comment is sent) and for a write that does not move (the connection is cut).
+    One timer a stream watches for silence (a comment is sent) and for a caller that does not read (the connection is cut).
     """
+
+    __slots__ = (
+        "written",
+        "_request",
+        "_transport",
+        "_api",
+        "_head",
+        "_is_chunked",
+        "_write_stall_s",
+        "_heartbeat_s",
+        "_now",
+        "_quiet_since",
+        "_full_since",
+        "_task",
+        "_interruption",
+        "_timer",
+        "_last",
+        "_has_ended",
+    )
 
     def __init__(
         self,
-        response: web.StreamResponse,
         request: web.BaseRequest,
+        status: int,
+        lines: str,
         api: Api,
         *,
-        tasks: Tasks,
+        may_stay: bool,
         write_stall_s: float,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._response = response
+        """`lines` are the headers, each with its end, complete but for Transfer-Encoding and Date; `may_stay`: the
+        connection, if its caller wants it. Raises ConnectionResetError where the caller has gone."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError(_GONE)
         self._request = request
+        self._transport = transport
         self._api = api
+        self._is_chunked = request.version >= HttpVersion11
+        is_kept = may_stay and self._is_chunked and request.keep_alive
+        self._head = head_of(status, lines, _CHUNKED if self._is_chunked else "", is_kept=is_kept)
+        """What of it has not been sent."""
+        self.written = KEPT if is_kept else CLOSING
         self._write_stall_s = write_stall_s
         self._heartbeat_s = heartbeat_s
-        self._loop = asyncio.get_running_loop()
-        self._quiet_since = self._loop.time()
-        self._writing_since: float | None = None
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._quiet_since = loop.time()
+        self._full_since: float | None = None
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
-        self._timer = self._loop.call_later(min(heartbeat_s, write_stall_s), self._look)
-        self._tasks = tasks
-        self._is_over = False
+        self._timer = loop.call_later(min(heartbeat_s, write_stall_s), self._look)
         self._last = b""
+        self._has_ended = False
 
-    async def relay(self, frames: AsyncIterator[bytes]) -> None:
-        """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it."""
+    async def relay(self, frames: Flow) -> None:
+        """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it, and
+        ConnectionResetError where the caller has gone."""
         try:
-            async for frame in frames:
-                self._last = frame
-                await self._write(frame)
-            await self._response.write_eof()
+            while (last := await frames.pour(self._write)) is None:
+                await self._until_read()
+            await self._end(last)
         except GatewayError as error:
             await self._end_with(error)
             raise
@@ -81,7 +117,6 @@ class EventStream:
             await self._end_with(self._interruption)
             raise self._interruption from None
         finally:
-            self._is_over = True
             self._timer.cancel()
 
     def interrupt(self) -> None:
@@ -90,40 +125,55 @@ class EventStream:
             self._interruption = NotReady("the gateway is shutting down and the stream was cut")
             self._task.cancel()
 
-    async def _end_with(self, error: GatewayError) -> None:
-        await self._write(error_frame(self._api, error, self._last))
-        await self._response.write_eof()
+    def _write(self, frames: bytes, end: bytes = b"") -> bool:
+        """Whether the caller reads as fast as it is written to. `end`: that of the body."""
+        transport = self._transport
+        if transport.is_closing():
+            raise ConnectionResetError(_GONE)
+        if frames and self._is_chunked:
+            transport.write(b"%b%x\r\n%b\r\n%b" % (self._head, len(frames), frames, end))
+        else:
+            transport.write(self._head + frames + end)
+        self._head = b""
+        self._last = frames
+        self._quiet_since = self._now()
+        return transport.get_write_buffer_size() <= HIGH_WATER
 
-    async def _write(self, frame: bytes) -> None:
-        self._writing_since = self._loop.time()
-        await self._response.write(frame)
-        self._writing_since = None
-        self._quiet_since = self._loop.time()
+    async def _end_with(self, error: GatewayError) -> None:
+        if not self._has_ended:
+            await self._end(error_frame(self._api, error, self._last))
+
+    async def _end(self, last: bytes) -> None:
+        """The last frames, if any are left, and the end of the body in one write."""
+        self._has_ended = True
+        if not self._write(last, _LAST_CHUNK if self._is_chunked else b""):
+            await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Until the caller has read most of what was sent."""
+        self._full_since = self._now()
+        await self._request.protocol._drain_helper()  # noqa: SLF001  aiohttp has no public way to wait for its socket
+        self._full_since = None
+        self._quiet_since = self._now()
 
     def _look(self) -> None:
-        now = self._loop.time()
-        if self._writing_since is not None and now - self._writing_since >= self._write_stall_s:
-            transport = self._request.transport
-            if transport is not None:
-                transport.abort()
-            return
-        if self._writing_since is None and now - self._quiet_since >= self._heartbeat_s:
-            self._tasks.spawn(self._comment(), name="heartbeat")
-        due = (
-            self._quiet_since + self._heartbeat_s
-            if self._writing_since is None
-            else self._writing_since + self._write_stall_s
-        )
-        # A write may begin to stall right after this look, so the next one is never further off than a stall may last.
-        self._timer = self._loop.call_later(
-            min(max(due - now, min(1.0, self._heartbeat_s)), self._write_stall_s), self._look
-        )
+        now, full_since = self._now(), self._full_since
+        if full_since is not None:
+            due = full_since + self._write_stall_s
+            if now >= due:
+                self._transport.abort()
+                return
+        else:
+            if now - self._quiet_since >= self._heartbeat_s:
+                self._comment()
+            due = self._quiet_since + self._heartbeat_s
+        # The caller may stop reading right after this look, so the next one is never further off than a stall may last.
+        delay = min(max(due - now, min(1.0, self._heartbeat_s)), self._write_stall_s)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
-    async def _comment(self) -> None:
+    def _comment(self) -> None:
         """Frames are always written whole, so this stands between two of them."""
-        if self._is_over or self._writing_since is not None:
-            return
-        try:
-            await self._write(PING if self._api is Api.MESSAGES else COMMENT)
-        except ConnectionError:
-            return
+        last = self._last
+        with suppress(ConnectionError):
+            self._write(PING if self._api is Api.MESSAGES else COMMENT)
+        self._last = last

@@ -20,7 +20,9 @@ def head_of(status: int, lines: str, framing: str, *, is_kept: bool) -> bytes:
     """The head of an HTTP/1.1 answer, blank line included. `lines`: its headers, each with its end; `framing`: the line that
     says how long the body is."""
     closing = "" if is_kept else "Connection: close\r\n"
-    return f"{_STATUS_LINES[status]}{lines}{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
+    closing = "" if is_kept else "Connection: close\r\n"
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return f"{line}{lines}{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
 
 
 class Written(web.StreamResponse):
@@ -42,7 +44,7 @@ class Written(web.StreamResponse):
         return None
 
 
-_KEPT, CLOSING = Written(is_kept=True), Written(is_kept=False)
+KEPT, CLOSING = Written(is_kept=True), Written(is_kept=False)
 """One for all answers: whether the connection stays is all they say."""
 
 
@@ -76,4 +78,4 @@ def whole_answer(request: web.BaseRequest, status: int, lines: str, body: bytes,
         return response
     is_kept = may_stay and request.keep_alive
     transport.write(head_of(status, lines, f"Content-Length: {len(body)}\r\n", is_kept=is_kept) + body)
-    return _KEPT if is_kept else CLOSING
+    return KEPT if is_kept else CLOSING

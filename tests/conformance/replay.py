@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from router.config.provider_types import PROVIDER_TYPES, default_apis
 from router.domain.errors import GatewayError
+from router.domain.flow import pieces_of
 from router.domain.ledger import LedgerEntry
 from router.domain.requests import API_KIND, Api, parse_request
 from router.domain.routes import Alias, Credential, ProviderSpec, Target
@@ -36,7 +37,7 @@ class Pieces(Scripted):
             yield piece
 
 
-def pieces_of(size: int, body: bytes) -> Sequence[bytes]:
+def cut_in(size: int, body: bytes) -> Sequence[bytes]:
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
@@ -86,7 +87,7 @@ class Replay:
                 if answer.frames is None:
                     got.append(answer.body or b"")
                 else:
-                    async for block in answer.frames:
+                    async for block in pieces_of(answer.frames):
                         got += [block]
         except GatewayError as raised:
             error = raised

@@ -18,7 +18,7 @@ from tests.conformance import expected
 from tests.conformance.catalog import upstream_model
 from tests.conformance.expected import Counts, Json, Write, airy, asks_usage, compact
 from tests.conformance.recordings import ABSENT, Exchange, exchange, place_of, replayed
-from tests.conformance.replay import WHOLE, Replay, Replayed, pieces_of
+from tests.conformance.replay import WHOLE, Replay, Replayed, cut_in
 
 one_loop = pytest.mark.asyncio(loop_scope="module")
 SIZES = (WHOLE, 1460, 64, 7, 3, 2, 1)
@@ -100,7 +100,7 @@ async def test_the_caller_gets_the_providers_bytes_and_the_ledger_its_count_what
     body = expected.answer_of(of, asks_usage(of))
     for size in SIZES if of.is_sse else (WHOLE, 7):
         gateway = replay(of)
-        check(of, body, await gateway.ask(sent(of), compact, pieces_of(size, body)))
+        check(of, body, await gateway.ask(sent(of), compact, cut_in(size, body)))
         check_calls(of, gateway, compact)
         if expected.is_mapped(of):
             return  # its body is not read
@@ -194,7 +194,7 @@ async def test_a_stream_that_stops_before_its_end_is_relayed_to_its_last_whole_f
     of = exchange(name)
     cut = expected.before_the_end(of)
     wanted = expected.relayed(of, cut)
-    got = await replay(of).ask(sent(of), compact, pieces_of(64, cut))
+    got = await replay(of).ask(sent(of), compact, cut_in(64, cut))
     assert got.body == wanted
     assert b"[DONE]" not in got.body
     assert isinstance(got.error, UpstreamTruncated)
@@ -209,5 +209,5 @@ async def test_a_stream_that_only_lacks_its_last_blank_line_is_whole(name: str) 
     of = exchange(name)
     bare = expected.answer_of(of, asks_usage(of)).rstrip(b"\r\n")
     for body in (bare + b"\n", bare):
-        got = await replay(of).ask(sent(of), compact, pieces_of(64, body))
+        got = await replay(of).ask(sent(of), compact, cut_in(64, body))
         assert (got.body, got.error) == (expected.relayed(of, body), None)

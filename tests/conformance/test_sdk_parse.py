@@ -17,7 +17,7 @@ from router.server.streaming import error_frame
 from tests.conformance import expected
 from tests.conformance.expected import Json, asks_usage
 from tests.conformance.recordings import ABSENT, Exchange, exchange, replayed
-from tests.conformance.replay import Replay, pieces_of
+from tests.conformance.replay import Replay, cut_in
 
 SAMPLE = 2
 ALIAS = "an-alias-of-the-tests"
@@ -59,7 +59,7 @@ class Gateway(httpx.AsyncBaseTransport):
         written = await request.aread()
         of = self._of
         body = expected.before_the_end(of) if self._stops_early else expected.answer_of(of, asks_usage(of))
-        got = await self._replay.ask({}, lambda _: written, pieces_of(64, body))
+        got = await self._replay.ask({}, lambda _: written, cut_in(64, body))
         assert got.answer is not None
         end = error_frame(of.api, got.error, got.body) if got.error is not None else b""
         return httpx.Response(got.answer.status, headers={"content-type": got.answer.content_type}, content=got.body + end)

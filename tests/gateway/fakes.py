@@ -8,6 +8,7 @@ import msgspec
 from router.config.snapshot import HealthSettings, RateDefaults, ServerSettings, Snapshot
 from router.domain.budgets import Budget, Lease, Period, Standing, lease_amount
 from router.domain.errors import StorageUnavailable
+from router.domain.flow import Drawn, Take
 from router.domain.identity import EVERY_MODEL, ApiKey, Principal, Tenant
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
 from router.domain.limits import UNLIMITED, Allowance, LimitRule, Refusal
@@ -224,6 +225,7 @@ class Scripted:
         self.body = body
         self.pieces = list(pieces) if pieces is not None else [body]
         self.closed = 0
+        self._body: Drawn | None = None
 
     async def read(self, limit: int) -> bytes:
         if len(self.body) > limit:
@@ -232,6 +234,10 @@ class Scripted:
             if isinstance(piece, Exception):
                 raise piece
         return self.body
+
+    async def pour(self, take: Take) -> bytes | None:
+        self._body = self._body or Drawn(self.chunks())
+        return await self._body.pour(take)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while self.pieces:

@@ -7,6 +7,7 @@ from typing import Any
 
 from router.config.snapshot import ResponseRetention
 from router.domain.errors import GatewayError
+from router.domain.flow import pieces_of
 from router.domain.requests import Api, parse_request
 from router.gateway.answer import Answer
 from router.gateway.pipeline import Opened
@@ -103,7 +104,7 @@ async def gathered(work: Coroutine[Any, Any, bytes]) -> bytes | GatewayError:
 async def whole(answer: Answer) -> bytes:
     if answer.frames is None:
         return answer.body or b""
-    return b"".join([frame async for frame in answer.frames])
+    return b"".join([frame async for frame in pieces_of(answer.frames)])
 
 
 async def first_turn(desk: Desk, **fields: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from router.config.prices import table_version
 from router.domain.alerts import Alert
+from router.domain.flow import pieces_of
 from router.domain.identity import Principal
 from router.domain.ledger import LedgerEntry
 from router.domain.requests import Kind, ModelRequest
@@ -102,7 +103,7 @@ class Table:
         """Open, read everything, leave."""
         async with self.open(request, **caller) as got:
             if got.frames is not None:
-                async for _ in got.frames:
+                async for _ in pieces_of(got.frames):
                     pass
             return got
 

@@ -7,6 +7,7 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from router.domain.errors import BudgetExceeded, GatewayError, UpstreamTruncated
+from router.domain.flow import pieces_of
 from router.domain.ledger import Outcome
 from router.domain.requests import Api
 from router.domain.routes import ProviderSpec
@@ -40,7 +41,7 @@ def over(*pieces: bytes) -> Table:
 async def streamed(table: Table, **fields: Any) -> bytes:
     async with table.open(chat(stream=True, **fields)) as got:
         assert got.frames is not None and got.content_type == "text/event-stream"
-        return b"".join([piece async for piece in got.frames])
+        return b"".join([piece async for piece in pieces_of(got.frames)])
 
 
 async def test_a_stream_cut_within_its_messages_is_told_whole() -> None:
@@ -89,7 +90,7 @@ async def test_a_hard_budget_ends_a_stream_that_passes_its_cap() -> None:
         nonlocal seen
         async with table.open(chat(stream=True, max_tokens=3), table.who) as got:
             assert got.frames is not None
-            async for piece in got.frames:
+            async for piece in pieces_of(got.frames):
                 seen += piece
 
     with pytest.raises(BudgetExceeded):

@@ -15,6 +15,7 @@ from router.domain.errors import (
     UnsupportedFeature,
     UpstreamFault,
 )
+from router.domain.flow import pieces_of
 from router.domain.ledger import OpenedAttempt, Outcome
 from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
 from router.domain.requests import Api, Kind, parse_request
@@ -76,7 +77,7 @@ R = bound(len(REQUEST.body), 50)
 async def ask(table: Counting, request: Any = REQUEST) -> Any:
     async with table.open(request, table.who) as got:
         if got.frames is not None:
-            async for _ in got.frames:
+            async for _ in pieces_of(got.frames):
                 pass
         return got
 
@@ -276,7 +277,7 @@ async def test_a_stream_that_ignores_its_cap_ends_with_an_error_one_event_past_i
         nonlocal seen
         async with table.open(request, table.who) as got:
             assert got.frames is not None
-            async for part in got.frames:
+            async for part in pieces_of(got.frames):
                 seen += part
 
     with pytest.raises(BudgetExceeded):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from router.domain.chat import Text
 from router.domain.errors import GatewayError
 from router.domain.events import Broken, Started
+from router.domain.flow import pieces_of
 from router.domain.folding import folded
 from router.domain.requests import SAID_IN, Api, ModelRequest, parse_request
 from router.domain.routes import Credential, ProviderSpec
@@ -71,7 +72,7 @@ async def heard(caller: Api, target: Api, pieces: Sequence[bytes | Exception]) -
         async with table.open(asking(caller)) as got:
             if got.frames is None:
                 return Heard("", False, f"status {got.status}")
-            async for piece in got.frames:
+            async for piece in pieces_of(got.frames):
                 came.append(piece)  # noqa: PERF401  what came before an error counts
     except GatewayError as failure:
         error = failure.code

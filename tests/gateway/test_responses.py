@@ -17,6 +17,7 @@ from router.domain.errors import (
     StorageUnavailable,
     UnsupportedFeature,
 )
+from router.domain.flow import pieces_of
 from router.domain.requests import Api, parse_request
 from router.domain.responses import ResponseStatus
 from router.domain.usage import NanoUSD
@@ -99,7 +100,7 @@ async def test_a_stream_is_kept_before_its_end_is_told() -> None:
     desk = Desk(Scripted(pieces=list(FRAMES)))
     async with desk.open({"input": "hi", "stream": True}) as answer:
         assert answer.frames is not None
-        async for frame in answer.frames:
+        async for frame in pieces_of(answer.frames):
             assert bool(desk.store.kept) == (b"event: response.completed" in frame)
 
 

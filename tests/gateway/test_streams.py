@@ -10,6 +10,7 @@ from router.domain.errors import (
     UpstreamTimeout,
     UpstreamTruncated,
 )
+from router.domain.flow import pieces_of
 from router.domain.ledger import Outcome
 from router.domain.routes import Strategy
 from router.domain.upstream import FailureKind, TransportFailure
@@ -23,7 +24,7 @@ IN_ORDER = Strategy.PRIORITY
 
 def frames_of(answered: Answer) -> AsyncIterator[bytes]:
     assert answered.frames is not None
-    return answered.frames
+    return pieces_of(answered.frames)
 
 
 async def leave_after(frames: int, table: Table) -> None:
@@ -43,7 +44,7 @@ async def test_a_stream_is_relayed_and_the_injected_usage_frame_is_not() -> None
     table = Table(alias("a", "p"), p=[streamed(frame("he") + frame("llo"), frame(finish="stop") + USAGE_FRAME + DONE)])
     async with table.open(chat(stream=True)) as got:
         assert got.frames is not None
-        seen = b"".join([f async for f in got.frames])
+        seen = b"".join([f async for f in pieces_of(got.frames)])
     assert seen == frame("he") + frame("llo") + frame(finish="stop") + DONE
     assert table.entry.usage.output_tokens == 2 and table.entry.cost == 14
     body = table.transport.calls[0].body
@@ -55,7 +56,7 @@ async def test_a_callers_own_wish_for_usage_is_honoured_byte_for_byte() -> None:
     request = chat(stream=True, stream_options={"include_usage": True})
     async with table.open(request) as got:
         assert got.frames is not None
-        seen = b"".join([f async for f in got.frames])
+        seen = b"".join([f async for f in pieces_of(got.frames)])
     assert seen == frame("x") + frame(finish="stop") + USAGE_FRAME + DONE
 
 
@@ -105,7 +106,7 @@ async def test_a_last_frame_without_its_blank_line_is_relayed_only_if_it_is_the_
         async with table.open(chat(stream=True)) as got:
             assert got.frames is not None
             try:
-                async for part in got.frames:
+                async for part in pieces_of(got.frames):
                     parts += part
             except UpstreamTruncated:
                 parts += b"<error>"

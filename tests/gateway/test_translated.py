@@ -10,6 +10,7 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from router.domain.errors import GatewayError, InvalidUpstreamResponse, UnsupportedFeature, UpstreamTruncated
+from router.domain.flow import pieces_of
 from router.domain.folding import folded
 from router.domain.requests import SAID_IN, Api, ModelRequest, parse_request
 from router.domain.routes import ProviderSpec
@@ -110,13 +111,13 @@ async def whole(table: Table, request: ModelRequest) -> tuple[Answer, Any]:
 async def streamed(table: Table, request: ModelRequest) -> bytes:
     async with table.open(request) as got:
         assert got.frames is not None and got.content_type == "text/event-stream"
-        return b"".join([piece async for piece in got.frames])
+        return b"".join([piece async for piece in pieces_of(got.frames)])
 
 
 async def gathered(table: Table, request: ModelRequest, pieces: list[bytes]) -> None:
     async with table.open(request) as got:
         assert got.frames is not None
-        async for piece in got.frames:
+        async for piece in pieces_of(got.frames):
             pieces.append(piece)  # noqa: PERF401  what came before an error counts
 
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from router.domain.errors import UnsupportedFeature, UpstreamError
+from router.domain.flow import pieces_of
 from router.domain.requests import Api, ModelRequest, parse_request
 from router.domain.routes import Alias, Credential, FallbackReason, ProviderSpec, Strategy
 from router.server.headers import answer_headers
@@ -205,7 +206,7 @@ async def test_comments_before_the_first_event_still_reach_the_caller() -> None:
     table = Table(alias("a", "p"), p=[Scripted(pieces=[b": one\n\n", frame("hi", "stop"), DONE])])
     async with table.open(chat(stream=True)) as got:
         assert got.frames is not None
-        assert (b"".join([piece async for piece in got.frames])).startswith(b": one\n\ndata: ")
+        assert (b"".join([piece async for piece in pieces_of(got.frames)])).startswith(b": one\n\ndata: ")
 
 
 # -- translated -----------------------------------------------------------------------------------------------------

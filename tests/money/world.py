@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from router.domain.budgets import Budget, BudgetMode, BudgetScope, BudgetTerms
 from router.domain.errors import BudgetExceeded, GatewayError
+from router.domain.flow import pieces_of
 from router.domain.limits import UNLIMITED, LimitScope, Refusal, Resource
 from router.domain.requests import Kind
 from router.domain.routes import Alias, FallbackReason, Target
@@ -205,7 +206,7 @@ class Run:
         try:
             async with process.gateway.open(process.generation, who, request, caller, forwarded={}) as got:
                 if got.frames is not None:
-                    async for _ in got.frames:
+                    async for _ in pieces_of(got.frames):
                         pass
         except GatewayError as error:
             case.refusal = error.code

@@ -2,24 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from router.domain.errors import RequestTimeout, UpstreamTruncated
+from router.domain.flow import Drawn
 from router.domain.requests import Api
 from router.server.inference import read_body
 from router.server.streaming import EventStream
-from router.system import SystemTasks
 from tests.wire import Wire
-
-
-class Unobserved:
-    """Implements domain.ports.Observer."""
-
-    def emit(self, observation: object) -> None:
-        raise AssertionError(observation)
 
 
 @dataclass
@@ -42,17 +35,11 @@ def streaming(
     frames: Callable[[], AsyncIterator[bytes]], api: Api = Api.CHAT
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
-        tasks = SystemTasks(Unobserved())
-        stream = EventStream(response, request, api, tasks=tasks, write_stall_s=60, heartbeat_s=0.1)
-        try:
-            await stream.relay(frames())
-        except UpstreamTruncated:
-            return response
-        finally:
-            await tasks.wait(1)
-        return response
+        lines = "Content-Type: text/event-stream\r\n"
+        stream = EventStream(request, 200, lines, api, may_stay=True, write_stall_s=60, heartbeat_s=0.1)
+        with suppress(UpstreamTruncated):
+            await stream.relay(Drawn(frames()))
+        return stream.written
 
     return handle
 

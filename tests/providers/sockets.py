@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.answer import Http1Answer
@@ -22,7 +23,7 @@ async def outcome(answer: Http1Answer) -> tuple[int, bytes, FailureKind | None]:
     try:
         async with asyncio.timeout(1):
             await answer.head()
-            async for piece in answer.chunks():
+            async for piece in pieces_of(answer):
                 assert piece
                 body += piece
     except TransportFailure as failure:

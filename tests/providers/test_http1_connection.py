@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, FailureKind, TransportFailure
 from router.providers.http1.answer import HIGH_WATER, Http1Answer, Stale
@@ -14,6 +15,18 @@ from tests.providers.sockets import Owner, Wire, calling, outcome
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: 3\r\n\r\nabc"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Taker:
+    """Wants so many pieces."""
+
+    def __init__(self, wanted: int = 100) -> None:
+        self.taken: list[bytes] = []
+        self._wanted = wanted
+
+    def __call__(self, piece: bytes) -> bool:
+        self.taken.append(piece)
+        return len(self.taken) < self._wanted
 
 
 # -- which connections are kept -----------------------------------------------------------------------------------------
@@ -159,7 +172,7 @@ async def test_a_finished_answer_cannot_touch_the_connection_that_serves_another
     w.hears(CHUNKED)
     w.answer.close()
     assert await w.answer.read(100) == b"abc"
-    assert [piece async for piece in w.answer.chunks()] == []
+    assert [piece async for piece in pieces_of(w.answer)] == []
     w.hears(b"3\r\nabc\r\n")
     with pytest.raises(TransportFailure):
         await w.answer.read(-1)
@@ -185,16 +198,67 @@ async def test_an_answer_that_was_closed_tells_its_reader_and_hears_no_more() ->
 async def test_a_reader_that_was_cancelled_is_followed_by_one_that_misses_nothing() -> None:
     w = Wire()
     w.hears(CHUNKED + b"1\r\na\r\n")
-    chunks = w.answer.chunks()
-    assert await anext(chunks) == b"a"
-    waiting = asyncio.ensure_future(anext(chunks))
+    first = Taker(2)
+    waiting = asyncio.ensure_future(w.answer.pour(first))
     await asyncio.sleep(0)
-    w.hears(b"1\r\nb\r\n")
+    w.hears(b"1\r\nb\r\n", b"1\r\nc\r\n")
     waiting.cancel()  # what it was woken for has come already
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    w.hears(b"1\r\nd\r\n0\r\n\r\n")
+    second = Taker()
+    assert await w.answer.pour(second) == b"cd"
+    assert (first.taken, second.taken) == ([b"a", b"b"], [])
+    w.connection.drop()
+
+
+async def test_what_comes_is_taken_in_the_turn_in_which_it_comes() -> None:
+    w = Wire()
+    w.hears(CHUNKED)
+    taker = Taker()
+    pouring = asyncio.ensure_future(w.answer.pour(taker))
+    await asyncio.sleep(0)
+    for letter in (b"a", b"b"):
+        w.hears(b"1\r\n" + letter + b"\r\n")
+        assert taker.taken[-1] == letter
     w.hears(b"1\r\nc\r\n0\r\n\r\n")
-    assert b"".join([piece async for piece in w.answer.chunks()]) == b"bc"
+    assert await pouring == b"c"
+    assert taker.taken == [b"a", b"b"]
+    w.connection.drop()
+
+
+async def test_what_a_taker_raises_is_raised_where_it_is_poured_and_the_connection_lives_on() -> None:
+    w = Wire()
+    w.hears(CHUNKED)
+
+    def take(piece: bytes) -> bool:
+        raise LookupError(piece)
+
+    pouring = asyncio.ensure_future(w.answer.pour(take))
+    await asyncio.sleep(0)
+    w.hears(b"1\r\na\r\n", b"1\r\nb\r\n")
+    with pytest.raises(LookupError):
+        await pouring
+    w.hears(b"0\r\n\r\n")
+    assert await w.answer.pour(take) == b"b"
+    w.connection.drop()
+
+
+async def test_a_taker_that_wants_no_more_gets_none_and_what_comes_is_held_within_bounds() -> None:
+    w = Wire()
+    w.hears(OK + b"Content-Length: %d\r\n\r\n" % (2 * HIGH_WATER))
+    taker = Taker(1)
+    pouring = asyncio.ensure_future(w.answer.pour(taker))
+    await asyncio.sleep(0)
+    w.hears(b"x", b"y" * HIGH_WATER)
+    assert await pouring is None
+    assert taker.taken == [b"x"]
+    assert w.listens()
+    w.hears(b"y")
+    assert not w.listens()
+    assert await w.answer.pour(taker) is None
+    assert len(taker.taken[-1]) == HIGH_WATER + 1
+    assert w.listens()
     w.connection.drop()
 
 
@@ -205,7 +269,7 @@ async def test_a_read_that_was_cancelled_leaves_the_body_to_a_reader_of_pieces()
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
-    chunks = w.answer.chunks()
+    chunks = pieces_of(w.answer)
     assert await anext(chunks) == b"a"
     waiting = asyncio.ensure_future(anext(chunks))
     await asyncio.sleep(0)
@@ -243,7 +307,7 @@ async def test_a_body_that_stops_is_idle_however_it_is_read(at_once: bool) -> No
 
 
 async def aiter_after_first(answer: Http1Answer) -> AsyncIterator[bytes]:
-    chunks = answer.chunks()
+    chunks = pieces_of(answer)
     await anext(chunks)
     async for piece in chunks:
         yield piece
@@ -320,7 +384,7 @@ async def test_reading_pauses_while_much_waits_unread_and_goes_on_when_it_was_ta
     assert w.listens()
     w.hears(b"x")
     assert not w.listens()
-    chunks: AsyncIterator[bytes] = w.answer.chunks()
+    chunks: AsyncIterator[bytes] = pieces_of(w.answer)
     assert len(await anext(chunks)) == HIGH_WATER + 1
     assert w.listens()
     w.connection.drop()

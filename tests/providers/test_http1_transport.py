@@ -8,6 +8,7 @@ from statistics import median
 
 import pytest
 
+from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import NEVER_SENT, Destination, FailureKind, TransportFailure, UpstreamCall
 from router.providers.http1.connection import Http1Connection
@@ -192,7 +193,7 @@ async def test_a_deadline_that_passes_while_nobody_reads_ends_the_connection_and
     async with upstream(says(CHUNKED, b"4\r\ngood\r\n")) as peer:
         answer = await transport.send(post(peer.url, stream=True, total_s=0.1))
         await asyncio.wait_for(peer.left.wait(), 1)
-        chunks = answer.chunks()
+        chunks = pieces_of(answer)
         assert await anext(chunks) == b"good"
         with pytest.raises(TransportFailure) as caught:
             await anext(chunks)

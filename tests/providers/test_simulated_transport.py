@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.simulated.options import parse_options
@@ -62,7 +63,7 @@ async def drained(chunks: AsyncIterator[bytes]) -> list[bytes]:
 async def failure_of(answer: UpstreamAnswer, into: list[bytes]) -> FailureKind:
     """How the body breaks off; what came before is added to `into`."""
     try:
-        async for chunk in answer.chunks():
+        async for chunk in pieces_of(answer):
             into.append(chunk)  # noqa: PERF401  # a comprehension would lose what came before the failure
     except TransportFailure as failure:
         return failure.kind
@@ -87,16 +88,16 @@ async def test_body_over_the_limit_is_refused() -> None:
 
 async def test_without_a_pace_the_stream_is_one_chunk() -> None:
     answer = await transport(HandClock()).send(call())
-    (chunk,) = await drained(answer.chunks())
+    (chunk,) = await drained(pieces_of(answer))
     assert chunk.endswith(b"data: [DONE]\n\n")
 
 
 async def test_paced_stream_takes_its_time_and_the_same_bytes() -> None:
     clock = HandClock()
-    whole = await drained((await transport(HandClock()).send(call("output_tokens=10"))).chunks())
+    whole = await drained(pieces_of(await transport(HandClock()).send(call("output_tokens=10"))))
     answer = await transport(clock).send(call("output_tokens=10;tokens_per_second=10;latency=0.5;first_token=1"))
     assert clock.seconds == CLOCK_START + 0.5
-    chunks = await drained(answer.chunks())
+    chunks = await drained(pieces_of(answer))
     assert b"".join(chunks) == whole[0]
     assert 11 <= len(chunks) <= 12
     assert clock.seconds == pytest.approx(CLOCK_START + 0.5 + 1 + 1.0)
@@ -149,7 +150,7 @@ async def test_json_answer_may_be_silent_until_total() -> None:
 
 async def test_closed_answer_gives_nothing_more() -> None:
     answer = await transport(HandClock()).send(call("tokens_per_second=10"))
-    chunks = answer.chunks()
+    chunks = pieces_of(answer)
     await anext(chunks)
     answer.close()
     assert await drained(chunks) == []

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from router.domain.flow import pieces_of
 from router.domain.ports import Transport
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, FailureKind, TransportFailure, UpstreamCall
@@ -27,7 +28,7 @@ async def everything(transport: Transport, call: UpstreamCall, limit: int = 2**2
     answer = await transport.send(call)
     try:
         if call.stream:
-            return b"".join([chunk async for chunk in answer.chunks()])
+            return b"".join([chunk async for chunk in pieces_of(answer)])
         return await answer.read(limit)
     finally:
         answer.close()
@@ -93,7 +94,7 @@ async def test_chunks_arrive_as_they_are_sent(transport: Transport) -> None:
 
     async with upstream(script) as peer:
         answer = await transport.send(post(peer.url, stream=True))
-        chunks = answer.chunks()
+        chunks = pieces_of(answer)
         assert await anext(chunks) == b"abc"
         go_on.set()
         assert [chunk async for chunk in chunks] == [b"de"]
@@ -139,7 +140,7 @@ async def test_a_slow_trickle_is_not_idle(transport: Transport) -> None:
 async def test_a_slow_reader_is_not_an_idle_upstream(transport: Transport) -> None:
     async with upstream(says(CHUNKED + b"3\r\nabc\r\n" + b"3\r\ndef\r\n0\r\n\r\n")) as peer:
         answer = await transport.send(post(peer.url, stream=True))
-        chunks = answer.chunks()
+        chunks = pieces_of(answer)
         first = await anext(chunks)
         await asyncio.sleep(2 * SHORT.idle)
         assert first + b"".join([chunk async for chunk in chunks]) == b"abcdef"
@@ -252,7 +253,7 @@ async def test_an_endless_stream_is_paused_while_nobody_reads(transport: Transpo
 
     async with upstream(script) as peer:
         answer = await transport.send(post(peer.url, stream=True))
-        chunks = answer.chunks()
+        chunks = pieces_of(answer)
         await anext(chunks)
         while True:
             before = sent
@@ -267,7 +268,7 @@ async def test_an_endless_stream_is_paused_while_nobody_reads(transport: Transpo
 async def test_closing_before_the_end_drops_the_connection_at_once(transport: Transport) -> None:
     async with upstream(says(CHUNKED + b"3\r\nabc\r\n")) as peer:
         answer = await transport.send(post(peer.url, stream=True))
-        assert await anext(answer.chunks()) == b"abc"
+        assert await anext(pieces_of(answer)) == b"abc"
         answer.close()
         answer.close()
         await asyncio.wait_for(peer.left.wait(), 1)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from router.domain.errors import GatewayError, InternalError, NotReady, UpstreamTruncated
+from router.domain.flow import pieces_of
 from router.domain.idempotency import Claim, KeptAnswer
 from router.domain.observations import RequestReplayed
 from router.gateway.idempotency import Idempotency, KeyedRequest
@@ -104,7 +105,7 @@ async def test_frames_are_told_as_they_come_and_the_end_when_they_are_kept() -> 
     bench = Bench(Scripted(pieces=FRAMES), store=store)
     call, task = bench.start(stream=True)
     assert (await call.head()).body is None
-    frames = call.frames()
+    frames = pieces_of(call.frames())
     assert b"".join([await anext(frames) for _ in FRAMES]) == b"".join(FRAMES)
     end = asyncio.create_task(rest_of(frames))
     await turns()
@@ -163,7 +164,7 @@ async def test_a_stream_that_breaks_is_told_so_and_frees_the_key() -> None:
     call, task = bench.start(stream=True)
     assert (await call.head()).status == 200
     with pytest.raises(UpstreamTruncated):
-        _ = [piece async for piece in call.frames()]
+        _ = [piece async for piece in pieces_of(call.frames())]
     await task
     assert bench.is_free
 
@@ -173,7 +174,7 @@ async def test_an_error_event_of_the_provider_is_relayed_and_frees_the_key() -> 
     bench = Bench(Scripted(pieces=[frame("a"), event]))
     call, task = bench.start(stream=True)
     await call.head()
-    assert [piece async for piece in call.frames()] == [frame("a"), event]
+    assert [piece async for piece in pieces_of(call.frames())] == [frame("a"), event]
     await task
     assert bench.is_free
 
@@ -183,7 +184,7 @@ async def test_an_interrupted_call_is_settled_told_and_frees_the_key(has_left: b
     bench = Bench(EndlessScript(pieces=[]))
     call, task = bench.start(stream=True)
     await call.head()
-    frames = call.frames()
+    frames = pieces_of(call.frames())
     assert await anext(frames) == frame("a")
     if has_left:
         call.leave()

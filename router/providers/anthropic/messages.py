@@ -88,7 +88,7 @@ class MessagesMeter(EventMeter[_Event]):
     __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        super().__init__(_EVENT, _MARKED, _DELTA, _text_of)
+        super().__init__(_EVENT, b'"message_', _MARKED, _DELTA, _text_of)
         self._counts = MessageCounts(Counts())
 
     @property

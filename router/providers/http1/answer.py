@@ -2,10 +2,11 @@
 here the two part, so that nothing done to a finished answer can reach a connection that serves somebody else by now."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import Protocol
 
+from router.domain.flow import Take
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamCall
 
 HIGH_WATER = 256 * 2**10
@@ -53,6 +54,8 @@ class Http1Answer:
         "_failure",
         "_waiter",
         "_waiting",
+        "_taker",
+        "_fault",
         "_has_body",
     )
 
@@ -79,6 +82,9 @@ class Http1Answer:
         self._failure: tuple[FailureKind, str] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._waiting = 0.0
+        self._taker: Take | None = None
+        """Who is handed what comes; only while its `pour` waits, and nothing is held."""
+        self._fault: Exception | None = None
         self._has_body = False
 
     # -- the reader -------------------------------------------------------------------------------------------
@@ -98,18 +104,31 @@ class Http1Answer:
             raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
         return self._take()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def pour(self, take: Take) -> bytes | None:
         self._wake_at = 1
-        while True:
+        while not self.is_whole:
             # What came before a break is handed out before the break is.
             if self._size:
-                yield self._take()
+                if not take(self._take()):
+                    return None
             elif self._failure is not None:
                 raise TransportFailure(*self._failure)
-            elif self.is_whole:
-                return
-            else:
-                await self._wake_up()
+            elif not await self._handed_over(take):
+                return None
+        return self._take()
+
+    async def _handed_over(self, take: Take) -> bool:
+        """Until `take` wants no more, and then False, or there is no more to come. Raises what `take` raises."""
+        self._taker = take
+        try:
+            await self._wake_up()
+            wants_more = self._taker is not None
+        finally:
+            self._taker = None
+            fault, self._fault = self._fault, None
+        if fault is not None:
+            raise fault
+        return wants_more
 
     def close(self) -> None:
         if self.source is not None:
@@ -176,21 +195,34 @@ class Http1Answer:
             self.wake()
 
     def arrived(self, piece: bytes) -> None:
-        """A piece of the body, which is not the last."""
-        self._pieces.append(piece)
-        self._size += len(piece)
+        """A piece of the body, which is not the last: that is left for the reader, which is woken for the end."""
         source = self.source
-        if source is None:
-            return
-        if not self._has_body:
+        if not self._has_body and source is not None:
             self._has_body = True
             source.arm(self._loop.time() + self._idle)
+        if self._taker is not None:
+            self._hand_over(self._taker, piece)
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if source is None:
+            return
         if self._size > HIGH_WATER and self._size >= self._wake_at:
             source.pause()
         if self._size >= self._wake_at:
             self.wake()
         else:
             self._waiting = self._loop.time()
+
+    def _hand_over(self, take: Take, piece: bytes) -> None:
+        try:
+            if take(piece):
+                self._waiting = self._loop.time()
+                return
+        except Exception as fault:  # noqa: BLE001  it is the reader's, and raised there
+            self._fault = fault
+        self._taker = None
+        self.wake()
 
     def finish(self, last: bytes) -> None:
         """The body is whole with its `last` piece; the connection is no longer this answer's."""

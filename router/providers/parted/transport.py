@@ -1,11 +1,12 @@
 """Sends a call in parts: as many at once as is polite, each its own HTTP request, and one answer for all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from router.domain.flow import Take, pieces_of
 from router.domain.ports import Transport
 from router.domain.upstream import (
     NEVER_SENT,
@@ -65,10 +66,9 @@ class WholeAnswer:
     async def read(self, limit: int) -> bytes:
         return self._body
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def pour(self, take: Take) -> bytes:
         body, self._body = self._body, b""
-        if body:
-            yield body
+        return body
 
     def close(self) -> None:
         """There is no connection any more."""
@@ -136,7 +136,7 @@ def _head_of(parts: Parts) -> Mapping[str, str]:
 
 async def _beginning(answer: UpstreamAnswer) -> bytes:
     size, pieces = 0, []
-    async for piece in answer.chunks():
+    async for piece in pieces_of(answer):
         pieces.append(piece)
         size += len(piece)
         if size > _MOST_REFUSAL_BYTES:

@@ -1,9 +1,11 @@
 """The simulated provider behind the Transport port: in this process, without a socket, with its faults as failures."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
+from router.domain.flow import Drawn, Take
 from router.domain.ports import Clock, Ids
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.simulated.exchange import Ending, Exchange, next_burst
@@ -60,18 +62,22 @@ class _SimulatedAnswer:
         self._deadline = begun + call.total_s
         self._idle = call.timeouts.idle if call.stream else float("inf")
         self._is_closed = False
+        self._body = Drawn(self._chunks())
+
+    def pour(self, take: Take) -> Coroutine[Any, Any, bytes | None]:
+        return self._body.pour(take)
 
     async def read(self, limit: int) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
+        async for chunk in self._chunks():
             size += len(chunk)
             if size > limit:
                 raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
             parts.append(chunk)
         return b"".join(parts)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def _chunks(self) -> AsyncIterator[bytes]:
         pieces, index = self._exchange.pieces, 0
         while index < len(pieces):
             due = pieces[index].at

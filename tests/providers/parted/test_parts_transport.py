@@ -1,10 +1,11 @@
 """A call in parts: how many at once, what is noted of each, and what one failure makes of the whole."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
+from router.domain.flow import Take, pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, FailureKind, Parts, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.parted.transport import AT_ONCE, PartsTransport
@@ -25,8 +26,8 @@ class Echo:
             raise TransportFailure(self._failure)
         return b"<" + self._body + b">"
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        yield await self.read(0)
+    async def pour(self, take: Take) -> bytes:
+        return await self.read(0)
 
     def close(self) -> None:
         self.closed += 1
@@ -97,7 +98,7 @@ async def test_the_first_refusal_is_the_answer_and_nothing_more_is_begun() -> No
 
     network, parts = Network(refusing), numbered(50)
     answer = await PartsTransport(network).send(call(parts))
-    assert (answer.status, b"".join([chunk async for chunk in answer.chunks()])) == (429, b"<1>")
+    assert (answer.status, b"".join([chunk async for chunk in pieces_of(answer)])) == (429, b"<1>")
     assert len(network.bodies) <= 2 * AT_ONCE
     assert sorted([*parts.answered, 1]) == sorted(map(int, network.bodies))
     assert not parts.unanswered
