@@ -12,8 +12,8 @@ from router.providers.dialect import StreamMeter
 from router.providers.translated import Framing
 
 CHECKPOINT_S = 1.0
-_LEAST_EVENT = 8
-"""No event that holds something has fewer bytes."""
+_LEAST_EVENT = 32
+"""Bytes of the shortest events that hold something: `data:{"choices":[{"text":"a"}]}` and a blank line are 33."""
 
 
 class Host(Protocol):

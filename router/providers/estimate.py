@@ -20,7 +20,18 @@ class Production:
     token is four bytes. Both numbers are nearly, not exactly, the same for every way of cutting a stream.
     """
 
-    __slots__ = ("_text_of", "_events", "_empty", "_head", "_head_size", "_head_read", "_later", "_later_size", "_blocks")
+    __slots__ = (
+        "_text_of",
+        "_events",
+        "_empty",
+        "_head",
+        "_head_size",
+        "_head_read",
+        "_latest",
+        "_later",
+        "_later_size",
+        "_blocks",
+    )
 
     def __init__(self, text_of: Callable[[bytes], int]) -> None:
         self._text_of = text_of
@@ -30,6 +41,8 @@ class Production:
         """What of it has not been read."""
         self._head_size = 0
         self._head_read = (0, 0)
+        self._latest = b""
+        """Counted when the next comes, or somebody asks: of most streams nobody asks how many the last had."""
         self._later: list[bytes] = []
         self._later_size = 0
         self._blocks = 0
@@ -37,20 +50,22 @@ class Production:
     @property
     def frames(self) -> int:
         """Events with content so far."""
+        self._count_latest()
         return self._events - self._empty + self._in_head()[0]
 
     @property
     def is_past_head(self) -> bool:
         """Whether events without content must be noted: in the head they are found by reading it."""
-        return self._events > 0
+        return self._blocks > 0
 
     def add(self, block: bytes) -> None:
         size = len(block)
-        if self._head_size < _HEAD_BYTES and size <= _LARGEST_KEPT and not self._events:
+        if not self._blocks and self._head_size < _HEAD_BYTES and size <= _LARGEST_KEPT:
             self._head.append(block)
             self._head_size += size
             return
-        self._events += block.count(b"\ndata:") + block.startswith(b"data:")
+        self._count_latest()
+        self._latest = block
         self._blocks += 1
         if self._blocks % _SAMPLE_EVERY == 0 and self._later_size + size < _LATER_BYTES:
             self._later.append(block)
@@ -61,7 +76,7 @@ class Production:
         marked = block.count(mark)
         if not marked:
             return
-        if marked == block.count(b"\ndata:") + block.startswith(b"data:"):
+        if marked == _events_in(block):
             self.add(block)
             return
         for frame in blocks(block):
@@ -75,6 +90,7 @@ class Production:
 
     def tokens(self) -> int:
         """Tokens produced so far; at least 1 once an event with content came, else 0."""
+        self._count_latest()
         in_head, text = self._in_head()
         later, later_text = self._read(self._later)
         count = max(0, self._events - self._empty) + in_head
@@ -82,6 +98,11 @@ class Production:
         if not full or text <= full * _ONE_TOKEN_BYTES:
             return count
         return max(count, text * count // full // _BYTES_PER_TOKEN)
+
+    def _count_latest(self) -> None:
+        if self._latest:
+            self._events += _events_in(self._latest)
+            self._latest = b""
 
     def _in_head(self) -> tuple[int, int]:
         """As `_read`, each block of it once."""
@@ -95,3 +116,7 @@ class Production:
         """(events with content, bytes of their text) in a sample."""
         sizes = [self._text_of(data) for block in sample for _, data in frames(block)]
         return sum(size > 0 for size in sizes), sum(sizes)
+
+
+def _events_in(block: bytes) -> int:
+    return block.count(b"\ndata:") + block.startswith(b"data:")

@@ -118,7 +118,7 @@ class Http1Answer:
         return self._take()
 
     async def _handed_over(self, take: Take) -> bool:
-        """Until `take` wants no more, and then False, or there is no more to come. Raises what `take` raises."""
+        """Until `take` wants no more, and then False, or no more is to come but the end. Raises what `take` raises."""
         self._taker = take
         try:
             await self._wake_up()
@@ -195,13 +195,20 @@ class Http1Answer:
             self.wake()
 
     def arrived(self, piece: bytes) -> None:
-        """A piece of the body, which is not the last: that is left for the reader, which is woken for the end."""
+        """A piece of the body, which is not the last."""
         source = self.source
         if not self._has_body and source is not None:
             self._has_body = True
             source.arm(self._loop.time() + self._idle)
         if self._taker is not None:
-            self._hand_over(self._taker, piece)
+            try:
+                if self._taker(piece):
+                    self._waiting = self._loop.time()
+                    return
+            except Exception as fault:  # noqa: BLE001  it is the reader's, and raised there
+                self._fault = fault
+            self._taker = None
+            self.wake()
             return
         self._pieces.append(piece)
         self._size += len(piece)
@@ -213,16 +220,6 @@ class Http1Answer:
             self.wake()
         else:
             self._waiting = self._loop.time()
-
-    def _hand_over(self, take: Take, piece: bytes) -> None:
-        try:
-            if take(piece):
-                self._waiting = self._loop.time()
-                return
-        except Exception as fault:  # noqa: BLE001  it is the reader's, and raised there
-            self._fault = fault
-        self._taker = None
-        self.wake()
 
     def finish(self, last: bytes) -> None:
         """The body is whole with its `last` piece; the connection is no longer this answer's."""
