@@ -139,6 +139,6 @@ async def test_what_never_ends_is_ended_by_the_timer_it_is_for(
     transport: Transport, script: Script, kinds: set[FailureKind]
 ) -> None:
     async with upstream(script) as peer:
-        _, kind = await asyncio.wait_for(outcome(transport, peer.url, timeouts=SHORT, total_s=0.4), 2)
+        _, kind = await asyncio.wait_for(outcome(transport, peer.url, timeouts=SHORT, total_s=0.8), 2)
         assert kind in kinds
         await asyncio.wait_for(peer.left.wait(), 1)
