@@ -21,7 +21,7 @@ class Flow(Protocol):
 
 
 class Drawn:
-    """What an iterator yields, as a flow."""
+    """What an iterator yields, as a flow; one whose `pour` was cancelled is at its end."""
 
     __slots__ = ("_pieces",)
 

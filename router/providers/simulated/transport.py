@@ -1,11 +1,10 @@
 """The simulated provider behind the Transport port: in this process, without a socket, with its faults as failures."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
-from router.domain.flow import Drawn, Take
+from router.domain.flow import Take
 from router.domain.ports import Clock, Ids
 from router.domain.upstream import FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.providers.simulated.exchange import Ending, Exchange, next_burst
@@ -62,35 +61,43 @@ class _SimulatedAnswer:
         self._deadline = begun + call.total_s
         self._idle = call.timeouts.idle if call.stream else float("inf")
         self._is_closed = False
-        self._body = Drawn(self._chunks())
-
-    def pour(self, take: Take) -> Coroutine[Any, Any, bytes | None]:
-        return self._body.pour(take)
+        self._index = 0
+        self._burst, self._left = b"", 0
+        """What is handed over now, and how often still."""
 
     async def read(self, limit: int) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for chunk in self._chunks():
-            size += len(chunk)
-            if size > limit:
-                raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
+        while size <= limit and (chunk := await self._next()):
             parts.append(chunk)
+            size += len(chunk)
+        if size > limit:
+            raise TransportFailure(FailureKind.TOO_LARGE, f"the answer is over {limit} bytes")
         return b"".join(parts)
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        pieces, index = self._exchange.pieces, 0
-        while index < len(pieces):
-            due = pieces[index].at
+    async def pour(self, take: Take) -> bytes | None:
+        while chunk := await self._next():
+            if not take(chunk):
+                return None
+        return b""
+
+    async def _next(self) -> bytes:
+        """The next chunk of the body when it is due, b"" at its end."""
+        pieces = self._exchange.pieces
+        while not self._left:
+            if self._index == len(pieces):
+                return await self._ending()
+            due = pieces[self._index].at
             await self._wait(due - (self._clock.monotonic() - self._head_at))
             elapsed = max(self._clock.monotonic() - self._head_at, due)
-            index, burst = next_burst(pieces, index, elapsed)
-            for _ in range(burst.times):
-                if self._is_closed:
-                    return
-                if burst.data:
-                    yield burst.data
+            self._index, burst = next_burst(pieces, self._index, elapsed)
+            self._burst, self._left = burst.data, burst.times if burst.data else 0
+        self._left -= 1
+        return b"" if self._is_closed else self._burst
+
+    async def _ending(self) -> bytes:
         if self._is_closed or self._exchange.ending is Ending.COMPLETE:
-            return
+            return b""
         if self._exchange.ending is Ending.SILENCE:
             await self._wait(float("inf"))
         raise TransportFailure(FailureKind.RESET, "the simulated provider broke the answer off")
