@@ -93,7 +93,13 @@ class Price:
         """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
         if usage.searches:
             return self._with_searches(usage)
-        if not (usage.cached_input_tokens or usage.cache_write_tokens or usage.reasoning_tokens or usage.has_audio):
+        if not (
+            usage.cached_input_tokens
+            or usage.cache_write_tokens
+            or usage.reasoning_tokens
+            or usage.audio_input_tokens
+            or usage.audio_output_tokens
+        ):
             return NanoUSD(-(-(usage.input_tokens * self.input + usage.output_tokens * self.output) // PER_MILLION))
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)
@@ -127,5 +133,5 @@ def usd_text(amount: NanoUSD) -> str:
     """Decimal USD without exponent or trailing zeros: 1500 -> "0.0000015"; at least one digit on each side."""
     if amount < 0:
         return f"-{usd_text(NanoUSD(-amount))}"
-    whole, nano = divmod(amount, NANO_PER_USD)
-    return f"{whole}.{nano:09d}".rstrip("0") if nano else f"{whole}.0"
+    digits = str(amount).zfill(10)
+    return f"{digits[:-9]}.{digits[-9:].rstrip('0') or '0'}"

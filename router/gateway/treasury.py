@@ -1,15 +1,17 @@
 """What must be true before an attempt is sent: the money for it is set aside, and a line on disk says so."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
 from router.config.tokenizers import tokenizer_of
 from router.domain.errors import PriceUnknown, StorageUnavailable
-from router.domain.ledger import OpenedAttempt
+from router.domain.ledger import AttemptTerms, OpenedAttempt, encoded_terms
 from router.domain.ports import Journal, TokenCounter
-from router.domain.requests import ModelRequest
+from router.domain.requests import API_NAMES, ModelRequest
 from router.domain.routes import Candidate
 from router.domain.usage import NanoUSD
 from router.gateway.bounds import Bound, bound_of
@@ -22,6 +24,7 @@ Budgets = Sequence[Purse]
 """What a request counts against, each in the period in which it was admitted."""
 
 _is_hard = attrgetter("is_hard")
+_MAX_TERMS = 1024
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
 
 
@@ -117,31 +120,33 @@ class Dossier(msgspec.Struct, frozen=True):
     def opening(self, request: ModelRequest, attempt: Attempt) -> OpenedAttempt:
         """The line to write before `attempt` is sent."""
         candidate = attempt.candidate
-        price = candidate.target.price
-        # In the order of its fields: their names would cost more than all the rest.
-        return OpenedAttempt(
-            self.id,
-            attempt.number,
-            attempt.started_at,
-            self.request_id,
+        target, price = candidate.target, candidate.target.price
+        # Both in the order of their fields: their names would cost more than all the rest.
+        terms = _terms(
             self.tenant_id,
             self.tenant,
             self.key_id,
             self.key,
-            request.api.value,
+            self.member,
+            API_NAMES[request.api],
             candidate.alias.name,
             self.requested,
-            request.stream,
-            candidate.target.provider,
-            candidate.target.id,
+            target.provider,
+            target.id,
             candidate.upstream_model,
             attempt.credential,
             self.fingerprint,
-            attempt.held,
-            max(1, len(request.body) // 4),
             price.input if price is not None else 0,
             price.output if price is not None else 0,
             price is not None,
             attempt.postings,
-            self.member,
         )
+        tokens = max(1, len(request.body) // 4)
+        return OpenedAttempt(
+            self.id, attempt.number, attempt.started_at, self.request_id, request.stream, attempt.held, tokens, terms
+        )
+
+
+@lru_cache(_MAX_TERMS)
+def _terms(*fields: Any) -> msgspec.Raw:
+    return encoded_terms(AttemptTerms(*fields))
