@@ -7,7 +7,7 @@ from router.alerts.window import TargetWindow
 from router.config.snapshot import HealthSettings
 from router.domain.alerts import Alert, ErrorRate, Latency, TargetDown, TargetUp
 from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
-from router.domain.observations import Observation, RequestFinished, TargetEjected, TargetRecovered
+from router.domain.observations import Observation, RequestsFinished, TargetEjected, TargetRecovered
 from router.domain.ports import Clock, Notifier
 
 MIN_REQUESTS = 20
@@ -57,10 +57,10 @@ class TargetWatch:
         self._bounds = bounds
 
     def emit(self, observation: Observation) -> None:
-        kind = type(observation)
-        if kind is RequestFinished:
+        if isinstance(observation, RequestsFinished):
             if self.is_measuring:
-                self._measure(observation.entry)  # type: ignore[union-attr]  # the line above says so, in a tenth of the time
+                for entry in observation.entries:
+                    self._measure(entry)
         elif isinstance(observation, TargetEjected):
             state = self._states.setdefault(observation.target, _State())
             state.is_down, state.reason = True, observation.reason

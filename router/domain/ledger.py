@@ -5,11 +5,17 @@ The structs stand as arrays in journals that a later release may read: new field
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
+from msgspec import structs
 
 from router.domain.budgets import Posting
 from router.domain.usage import NOTHING, NanoUSD, Usage
+
+MAX_INT = 2**63 - 1
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Outcome(StrEnum):
@@ -31,6 +37,10 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"  # found unfinished in a journal after its process had died; charged by what it held
     NO_TARGET = "no_target"
     INTERNAL = "internal"
+
+
+OUTCOME_NAMES = {outcome: outcome.value for outcome in Outcome}
+"""Their plain texts, at a tenth of what `value` costs."""
 
 
 class AttemptEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -61,37 +71,62 @@ class AttemptEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     postings: tuple[Posting, ...] = ()
 
 
+class AttemptTerms(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What stays the same from one attempt of a key at a target to the next: whose they are, where they go, what they cost.
+
+    Prices are nano-USD per million; `postings` the budgets that are charged.
+    """
+
+    tenant_id: str
+    tenant: str
+    key_id: str
+    key: str
+    member: str
+    api: str
+    alias: str
+    requested_model: str
+    provider: str
+    target: str
+    upstream_model: str
+    credential: str
+    fingerprint: str
+    price_input: int
+    price_output: int
+    price_known: bool
+    postings: tuple[Posting, ...] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_terms = msgspec.json.Decoder(AttemptTerms).decode
+
+
+def encoded_terms(terms: AttemptTerms) -> msgspec.Raw:
+    """As they stand in a journal: encoded once, written with each attempt."""
+    try:
+        return msgspec.Raw(_encode(terms))
+    except (UnicodeEncodeError, OverflowError):
+        return msgspec.Raw(_encode(mended(terms)))
+
+
 class OpenedAttempt(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What must be on disk before an attempt is sent: enough to charge and attribute it if nothing else is ever heard.
 
     `held` is what it is charged if it was a JSON call; a stream is charged its last checkpoint and one interval more, by
-    `price_input` and `price_output` (nano-USD per million) for `input_tokens` and the tokens seen.
+    the prices of its `terms` (an encoded AttemptTerms) for `input_tokens` and the tokens seen.
     """
 
     request: str
     attempt: int
     at: int
     request_id: str
-    tenant_id: str
-    tenant: str
-    key_id: str
-    key: str
-    api: str
-    alias: str
-    requested_model: str
     stream: bool
-    provider: str
-    target: str
-    upstream_model: str
-    credential: str
-    fingerprint: str
     held: NanoUSD
     input_tokens: int
-    price_input: int
-    price_output: int
-    price_known: bool
-    postings: tuple[Posting, ...] = ()
-    member: str = ""
+    encoded_terms: msgspec.Raw
+
+    @property
+    def terms(self) -> AttemptTerms:
+        return _decode_terms(self.encoded_terms)
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -179,3 +214,14 @@ class UsageTotal:
     cost: NanoUSD
     unpriced: int
     searches: int = 0
+
+
+def mended(struct: _Struct) -> _Struct:
+    """The same, as JSON can hold it: lone surrogates, which are no text, are replaced, numbers beyond 64 bits clamped."""
+    return structs.replace(struct, **{f.name: _mended_value(getattr(struct, f.name)) for f in structs.fields(struct)})
+
+
+def _mended_value(value: object) -> object:
+    if type(value) is str:
+        return value.encode("utf-8", "replace").decode()
+    return min(max(value, 0), MAX_INT) if type(value) is int else value

@@ -1,5 +1,6 @@
 """Everything worth noticing, as one union: the pipeline emits, logs and metrics subscribe. No secret may be in it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -7,10 +8,10 @@ import msgspec
 from router.domain.ledger import LedgerEntry
 
 
-class RequestFinished(msgspec.Struct, frozen=True):
-    """A request that was authenticated and planned has ended, settled."""
+class RequestsFinished(msgspec.Struct, frozen=True):
+    """Requests that were authenticated and planned have ended, settled."""
 
-    entry: LedgerEntry
+    entries: Sequence[LedgerEntry]
 
 
 class RequestRefused(msgspec.Struct, frozen=True):
@@ -135,7 +136,7 @@ class Notice:
 
 
 Observation = (
-    RequestFinished
+    RequestsFinished
     | RequestRefused
     | RequestReplayed
     | TargetEjected

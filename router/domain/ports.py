@@ -58,8 +58,8 @@ class Ledger(Protocol):
         """Whether `record` would keep an entry now: asked before a request is sent to any provider."""
         ...
 
-    def record(self, entry: LedgerEntry) -> None:
-        """Take a finished request; durable soon after. Never blocks. Raises StorageUnavailable when it cannot be kept."""
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
+        """Take finished requests; durable soon after. Never blocks. Raises StorageUnavailable when they cannot be kept."""
         ...
 
 
@@ -185,8 +185,8 @@ class Journal(Protocol):
         """An attempt has ended while its request goes on. Never raises."""
         ...
 
-    def finished(self, entry: LedgerEntry) -> None:
-        """A request has ended, with all its attempts. Never raises."""
+    def finished(self, entries: Sequence[LedgerEntry]) -> None:
+        """Requests have ended, with all their attempts. Never raises."""
         ...
 
     def flushed(self, entries: Sequence[LedgerEntry]) -> None:

@@ -97,7 +97,13 @@ class Price:
         """Cost of `usage`, rounded up once. Parts that exceed their whole are capped at it, so a cost is never negative."""
         if usage.searches:
             return self._with_searches(usage)
-        if not (usage.cached_input_tokens or usage.cache_write_tokens or usage.reasoning_tokens or usage.has_audio):
+        if not (
+            usage.cached_input_tokens
+            or usage.cache_write_tokens
+            or usage.reasoning_tokens
+            or usage.audio_input_tokens
+            or usage.audio_output_tokens
+        ):
             return NanoUSD(-(-(usage.input_tokens * self.input + usage.output_tokens * self.output) // PER_MILLION))
         cached = min(usage.cached_input_tokens, usage.input_tokens)
         written = min(usage.cache_write_tokens, usage.input_tokens - cached)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import Raw
 
 from router.domain.identity import Principal
-from router.domain.ledger import OpenedAttempt
+from router.domain.ledger import AttemptTerms, OpenedAttempt, encoded_terms
 from router.domain.ports import Ids
-from router.domain.requests import ModelRequest
+from router.domain.requests import API_NAMES, ModelRequest
 from router.domain.routes import HealthView, Plan
 from router.gateway.health import Health
 from router.gateway.meter import Attempt
@@ -50,32 +51,47 @@ class Assignment(msgspec.Struct, frozen=True):
 
     def opening(self, attempt: Attempt) -> OpenedAttempt:
         """The line to write before `attempt` is sent."""
-        candidate, caller, who, request = attempt.candidate, self.caller, self.principal, self.request
-        price = candidate.target.price
+        caller, request = self.caller, self.request
         # In the order of its fields: their names would cost more than all the rest.
         return OpenedAttempt(
             caller.id,
             attempt.number,
             attempt.started_at,
             caller.request_id,
-            who.tenant_id,
-            who.tenant,
-            who.key_id,
-            who.key,
-            request.api.value,
-            candidate.alias.name,
-            self.plan.requested,
             request.stream,
-            candidate.target.provider,
-            candidate.target.id,
-            candidate.upstream_model,
-            attempt.credential,
-            self.permit.generation.snapshot.fingerprint,
             attempt.held,
             max(1, len(request.body) // 4),
-            price.input if price is not None else 0,
-            price.output if price is not None else 0,
-            price is not None,
-            attempt.postings,
-            who.member,
+            self._terms(attempt),
+        )
+
+    def _terms(self, attempt: Attempt) -> Raw:
+        candidate, known = attempt.candidate, self.permit.terms
+        name = (candidate.alias.name, candidate.target.id, candidate.upstream_model, attempt.credential)
+        found = known.get(name)
+        # Funds bring the same tuple until their period ends.
+        if found is None or found[0] is not attempt.postings:
+            found = known[name] = (attempt.postings, encoded_terms(self._stated(attempt)))
+        return found[1]
+
+    def _stated(self, attempt: Attempt) -> AttemptTerms:
+        candidate, who = attempt.candidate, self.principal
+        target, price = candidate.target, candidate.target.price
+        return AttemptTerms(
+            tenant_id=who.tenant_id,
+            tenant=who.tenant,
+            key_id=who.key_id,
+            key=who.key,
+            member=who.member,
+            api=API_NAMES[self.request.api],
+            alias=candidate.alias.name,
+            requested_model=self.plan.requested,
+            provider=target.provider,
+            target=target.id,
+            upstream_model=candidate.upstream_model,
+            credential=attempt.credential,
+            fingerprint=self.permit.generation.snapshot.fingerprint,
+            price_input=price.input if price is not None else 0,
+            price_output=price.output if price is not None else 0,
+            price_known=price is not None,
+            postings=attempt.postings,
         )

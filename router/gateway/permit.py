@@ -1,6 +1,8 @@
 """What follows for one model from who asks: worked out at a key's first request for it, and kept beside its principal."""
 
-from router.domain.budgets import Budget
+import msgspec
+
+from router.domain.budgets import Budget, Posting
 from router.domain.identity import Principal
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.requests import Api
@@ -17,6 +19,7 @@ class Permit:
     """One key's use of one name through one API, under one generation.
 
     `rules` and `funds` are the key's, its tenant's and the alias's; `total_s` is how long a request may take, in seconds.
+    `terms` are those of attempts made under it, by alias, target, model and credential, and the postings they name.
     """
 
     __slots__ = (
@@ -28,6 +31,7 @@ class Permit:
         "is_cautious",
         "rules",
         "survey",
+        "terms",
         "total_s",
         "_funds",
     )
@@ -44,6 +48,7 @@ class Permit:
         self.hands_over = FallbackReason.BUDGET in alias.fallbacks
         """Whether another alias is asked where a budget has no room."""
         self.is_cautious = snapshot.budgets.denies_on_db_loss
+        self.terms: dict[tuple[str, str, str, str], tuple[tuple[Posting, ...], msgspec.Raw]] = {}
         self._funds: Funds | None = None
 
     def funds(self, purses: Purses, at_us: int) -> Funds | None:

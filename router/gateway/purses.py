@@ -388,7 +388,10 @@ class PostedLedger:
 
     async def write_requests(self, entries: Sequence[LedgerEntry]) -> None:
         await self._store.write_requests(entries)
+        posted: dict[Posting, int] = {}
         for entry in entries:
             for attempt in entry.attempts:
                 for posting in attempt.postings:
-                    self._purses.flushed(posting.budget, posting.period, attempt.cost)
+                    posted[posting] = posted.get(posting, 0) + attempt.cost
+        for posting, cost in posted.items():
+            self._purses.flushed(posting.budget, posting.period, cost)

@@ -7,9 +7,9 @@ import msgspec
 from router.domain.errors import StorageUnavailable
 from router.domain.identity import Principal
 from router.domain.ledger import LedgerEntry, Outcome
-from router.domain.observations import Failure, RequestFinished
+from router.domain.observations import Failure, RequestsFinished
 from router.domain.ports import Ledger, Observer, Reservation
-from router.domain.requests import ModelRequest
+from router.domain.requests import API_NAMES, ModelRequest
 from router.domain.routes import ALL_WELL, HealthView, Plan
 from router.gateway.meter import Meter
 
@@ -84,24 +84,32 @@ class Settler:
     def flush(self) -> None:
         """Record and observe every settled request that waits."""
         ended, self._ended = self._ended, []
-        for case in ended:
-            entry = _entry(case)
-            try:
-                self._ledger.record(entry)
-            except StorageUnavailable as error:
+        if not ended:
+            return
+        entries = [_entry(case) for case in ended]
+        try:
+            self._ledger.record(entries)
+        except StorageUnavailable as error:
+            for entry in entries:
                 owed = f"not recorded: request {entry.id}, tenant {entry.tenant}, key {entry.key_id}, {entry.cost} nano-USD"
                 self._observer.emit(Failure(entry.request_id, owed, str(error)))
+        for case in ended:
             for attempt in case.meter.attempts:
                 if attempt.release is not None:
                     attempt.release()
-            self._observer.emit(RequestFinished(entry))
+        self._observer.emit(RequestsFinished(entries))
 
 
 def _entry(case: Case) -> LedgerEntry:
-    meter, principal, plan, fields = case.meter, case.principal, case.plan, case.request.fields
+    meter, principal, plan, request = case.meter, case.principal, case.plan, case.request
+    fields, facets, api = request.fields, plan.facets, API_NAMES[request.api]
     outcome = case.outcome
     attempts = tuple([a.entry() for a in meter.attempts])
-    first = next((a.first_byte_us for a in reversed(attempts) if a.first_byte_us is not None), None)
+    first, price_known = None, True
+    for attempt in attempts:
+        price_known = price_known and attempt.price_known
+        if attempt.first_byte_us is not None:
+            first = attempt.first_byte_us
     # In the order of its fields: their names would cost more than all the rest.
     return LedgerEntry(
         case.id,
@@ -110,10 +118,10 @@ def _entry(case: Case) -> LedgerEntry:
         principal.tenant,
         principal.key_id,
         principal.key,
-        case.request.api.value,
+        api,
         plan.alias.name,
         plan.requested[:MAX_TEXT],
-        case.request.stream,
+        facets.stream,
         outcome,
         CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
         case.code,
@@ -122,28 +130,21 @@ def _entry(case: Case) -> LedgerEntry:
         first,
         meter.usage,
         meter.cost,
-        all(a.price_known for a in attempts),
+        price_known,
         attempts,
         _text(fields.user) if fields.user is not None else "",
         case.caller.tags,
         _text(fields.metadata) if fields.metadata is not None else "",
         case.fingerprint,
         plan.draw,
-        _facets(plan),
-        _health(case.health),
+        f"{api} {'1' if facets.stream else '0'} {facets.body_bytes} {facets.affinity_key}",
+        _health(case.health) if case.health is not ALL_WELL else "",
         principal.member,
     )
 
 
-def _facets(plan: Plan) -> str:
-    f = plan.facets
-    return f"{f.api.value} {int(f.stream)} {f.body_bytes} {f.affinity_key}"
-
-
 def _health(view: HealthView) -> str:
     """Ejected ids bare, half-open ones marked `?`, last ones standing `!`."""
-    if view is ALL_WELL:
-        return ""
     marks = sorted(view.ejected) + [f"?{i}" for i in sorted(view.trial)] + [f"!{i}" for i in sorted(view.shaky)]
     return ",".join(marks)
 

@@ -21,8 +21,8 @@ MAX_BYTES = 64 * 2**20
 
 _FIRST_RETRY_S = 0.2
 _LAST_RETRY_S = 5.0
-_ENTRY_BYTES = 2048
-_ATTEMPT_BYTES = 512
+_ENTRY_BYTES = 3072
+"""About how much memory an entry keeps, but for its longer texts."""
 
 Wait = Callable[[asyncio.Event, float], Awaitable[None]]
 """Wait for the event, but not longer than so many seconds."""
@@ -63,6 +63,7 @@ class LedgerFlusher:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._queue: deque[LedgerEntry] = deque()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
         self._failed_in_a_row = 0
         self._some = asyncio.Event()
@@ -82,21 +83,21 @@ class LedgerFlusher:
     def accepting(self) -> bool:
         return self._journal.accepting()
 
-    def record(self, entry: LedgerEntry) -> None:
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
         """Never raises."""
-        self._journal.finished(entry)
-        if len(self._queue) >= self._max_rows or self._bytes >= self._max_bytes:
+        self._journal.finished(entries)
+        room = max(self._max_rows - len(self._queue), 0) if self._bytes < self._max_bytes else 0
+        self._enqueue(entries[:room])
+        for entry in entries[room:]:
             self._journal.defer(entry)
-        else:
-            self._enqueue(entry)
 
-    def _enqueue(self, entry: LedgerEntry) -> None:
-        queue = self._queue
-        if not queue:
-            self._some.set()
-        queue.append(entry)
-        self._bytes += _size(entry)
-        if len(queue) == BATCH_ROWS:
+    def _enqueue(self, entries: Sequence[LedgerEntry]) -> None:
+        sizes = [_ENTRY_BYTES + 4 * (len(e.metadata) + len(e.facets) + len(e.user) + len(e.health)) for e in entries]
+        self._queue.extend(entries)
+        self._sizes.extend(sizes)
+        self._bytes += sum(sizes)
+        self._some.set()
+        if len(self._queue) >= BATCH_ROWS:
             self._batch_full.set()
 
     async def run(self) -> None:
@@ -116,8 +117,7 @@ class LedgerFlusher:
         async with self._writing:
             try:
                 if len(self._queue) < BATCH_ROWS and self._journal.deferred:
-                    for entry in await self._journal.reread():
-                        self._enqueue(entry)
+                    self._enqueue(await self._journal.reread())
                 batch = list(islice(self._queue, BATCH_ROWS))
                 began = self._clock.monotonic()
                 if batch:
@@ -152,9 +152,9 @@ class LedgerFlusher:
         return self.waiting
 
     def _forget(self, batch: Sequence[LedgerEntry]) -> None:
-        for entry in batch:
+        for _ in batch:
             self._queue.popleft()
-            self._bytes -= _size(entry)
+            self._bytes -= self._sizes.popleft()
         if len(self._queue) < BATCH_ROWS:
             self._batch_full.clear()
         self._journal.flushed(batch)
@@ -163,9 +163,3 @@ class LedgerFlusher:
 
     def _retry_delay_s(self) -> float:
         return min(_FIRST_RETRY_S * 2.0 ** min(self._failed_in_a_row - 1, 10), _LAST_RETRY_S)
-
-
-def _size(entry: LedgerEntry) -> int:
-    """About how much memory an entry keeps; the same for the same entry every time."""
-    texts = len(entry.metadata) + len(entry.facets) + len(entry.user) + len(entry.health)
-    return _ENTRY_BYTES + _ATTEMPT_BYTES * len(entry.attempts) + 4 * texts

@@ -7,8 +7,10 @@ again; how requests under way end is written to a reserve that was set aside, or
 import asyncio
 import errno
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from router.domain.errors import StorageUnavailable
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
@@ -16,7 +18,7 @@ from router.domain.observations import Notice
 from router.domain.ports import Clock, Observer
 from router.storage.journal_disk import Disk
 from router.storage.journal_home import Home
-from router.storage.journal_lines import Ended, Finished, Opened, Progressed, encoded
+from router.storage.journal_lines import Ended, Opened, Progressed, encoded, finished_lines
 from router.storage.journal_replay import finished_in
 from router.storage.journal_segments import Needs, Segment, Shelf, Story
 from router.storage.journal_thread import DiskThread, Waiter
@@ -50,28 +52,31 @@ class JournalSettings:
         return self.max_mb * MEBI - 2 * self.reserve_bytes
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Opening(msgspec.Struct, frozen=True):
+    line: bytes
+    story: Story
+    request: str
+    waiter: Waiter
+
+
+class _Turn(msgspec.Struct):
     """What one turn of the loop writes, in the order in which it was said: who dies while writing leaves a beginning of it,
     and no opening may stand there without the end that made room for it.
 
-    `ends` have the request whose last line it is, None where it goes on.
+    `ends` are the lines among them that must not be lost, `ended` the requests of which they are the last.
     """
 
-    openings: list[tuple[str, bytes, Waiter]] = field(default_factory=list)
-    ends: list[tuple[str | None, bytes]] = field(default_factory=list)
-    lines: list[bytes] = field(default_factory=list)
-
-    def end(self, request: str | None, raw: bytes) -> None:
-        self.ends.append((request, raw))
-        self.lines.append(raw)
+    lines: list[bytes] = []
+    openings: list[_Opening] = []
+    ends: list[bytes] = []
+    ended: list[Story] = []
 
     def only_ends(self) -> "_Turn":
-        return _Turn(ends=self.ends, lines=[raw for _, raw in self.ends])
+        return _Turn(self.ends.copy(), [], self.ends, self.ended)
 
     def before(self, later: "_Turn") -> "_Turn":
         """Both in one; this one has no openings."""
-        return _Turn(later.openings, self.ends + later.ends, self.lines + later.lines)
+        return _Turn(self.lines + later.lines, later.openings, self.ends + later.ends, self.ended + later.ended)
 
 
 class Journal:
@@ -80,6 +85,7 @@ class Journal:
     def __init__(self, settings: JournalSettings, instance: str, clock: Clock, observer: Observer, disk: Disk) -> None:
         self.instance = instance
         self._settings = settings
+        self._limit, self._segment_limit = settings.limit, settings.segment_limit
         self._clock = clock
         self._observer = observer
         self._disk = disk
@@ -87,7 +93,7 @@ class Journal:
         self._thread = DiskThread(self._home, disk, self._not_durable, is_synced=settings.is_synced)
         self._loop = asyncio.get_running_loop()
         self._shelf = Shelf()
-        self._needs = Needs(self._shelf)
+        self._needs = Needs()
         self._segment: Segment | None = None
         self._number = 0
         self._turn = _Turn()
@@ -135,13 +141,14 @@ class Journal:
     def opened(self, line: OpenedAttempt) -> Awaitable[None]:
         if self._fault or self._is_full:
             raise StorageUnavailable(MESSAGE, hint=self.fault)
-        raw = encoded(Opened(line))
+        request, raw = line.request, encoded(Opened(line))
         # Each caller has a future of its own: cancelling one that waits must not cancel the others.
-        waiter = self._loop.create_future()
-        self._turn.openings.append((line.request, raw, waiter))
-        self._turn.lines.append(raw)
-        self._needs.opened(line.request, raw)
-        self._flush_soon()
+        waiter: Waiter = asyncio.Future(loop=self._loop)
+        turn = self._turn
+        turn.lines.append(raw)
+        turn.openings.append(_Opening(raw, self._needs.opened(request, raw), request, waiter))
+        if not self._is_due:
+            self._flush_soon()
         return waiter
 
     def progressed(self, request: str, attempt: int, output_tokens: int) -> None:
@@ -154,12 +161,16 @@ class Journal:
     def ended(self, request: str, attempt: AttemptEntry) -> None:
         raw = encoded(Ended(request, attempt))
         self._needs.ended(request, attempt.attempt, raw)
-        self._turn.end(None, raw)
-        self._flush_soon()
+        self._end([raw], ())
 
-    def finished(self, entry: LedgerEntry) -> None:
-        self._needs.finished(entry.id)
-        self._turn.end(entry.id, encoded(Finished(entry)))
+    def finished(self, entries: Sequence[LedgerEntry]) -> None:
+        self._end(finished_lines(entries), self._needs.finished([entry.id for entry in entries]))
+
+    def _end(self, raws: Sequence[bytes], ended: Sequence[Story]) -> None:
+        turn = self._turn
+        turn.lines += raws
+        turn.ends += raws
+        turn.ended += ended
         self._flush_soon()
 
     # -- what the ledger's queue says -------------------------------------------------------------------------
@@ -224,7 +235,7 @@ class Journal:
         segment = self._segment
         try:
             is_over = self._clock.monotonic() - segment.since > self._settings.segment_s
-            carried = self._roll() if is_over or segment.size > self._settings.segment_limit else []
+            carried = self._roll() if is_over or segment.size > self._segment_limit else ()
             self._write(carried, turn.lines)
         except OSError as error:
             self._break(error, turn)
@@ -235,7 +246,7 @@ class Journal:
         """Everything of a turn in one write, or nothing and OSError."""
         segment = self._segment
         assert segment is not None, "written before it was prepared"
-        content = b"".join([*[line for story in carried for line in story.carried()], *lines])
+        content = b"".join([*[line for story in carried for line in story.carried()], *lines] if carried else lines)
         if not content:
             return
         if not segment.has_room(len(content)):
@@ -246,7 +257,7 @@ class Journal:
             self._undo(segment)
             raise
         self._shelf.grew(segment, len(content))
-        self._needs.carried(carried, segment.number)
+        self._needs.carried(carried, segment)
 
     def _undo(self, segment: Segment) -> None:
         """Some of a write may stand in the file: cut it off, or write nothing more behind it."""
@@ -258,12 +269,8 @@ class Journal:
     def _commit(self, turn: _Turn) -> None:
         segment = self._segment
         assert segment is not None, "written before it was prepared"
-        for request, _, _ in turn.openings:
-            self._needs.opening_written(request, segment.number)
-        for ended, _ in turn.ends:
-            if ended is not None:
-                self._needs.end_written(ended, segment.number)
-        self._thread.written(segment, [waiter for _, _, waiter in turn.openings])
+        self._needs.written([opening.story for opening in turn.openings], turn.ended, segment)
+        self._thread.written(segment, [opening.waiter for opening in turn.openings])
         self._watch_size()
 
     def _roll(self) -> Sequence[Story]:
@@ -296,10 +303,13 @@ class Journal:
         self._watch_size()
 
     def _watch_size(self) -> None:
-        was_full, self._is_full = self._is_full, self._shelf.size >= self._settings.limit
-        if self._is_full and not was_full:
+        is_full = self._shelf.size >= self._limit
+        if is_full is self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
             self._tell("error", self.fault)
-        elif was_full and not self._is_full:
+        else:
             self._tell("info", "the journal has room again")
 
     # -- when the disk does not work --------------------------------------------------------------------------
@@ -329,9 +339,9 @@ class Journal:
 
     def _rescue(self, turn: _Turn) -> None:
         """Checkpoints are let go: the next one is as good. Ends are kept, on the reserve as long as it lasts."""
-        for request, raw, _ in turn.openings:
-            self._needs.refused(request, raw)
-        self._refuse([waiter for _, _, waiter in turn.openings], self._fault)
+        for opening in turn.openings:
+            self._needs.refused(opening.request, opening.line)
+        self._refuse([opening.waiter for opening in turn.openings], self._fault)
         ends = turn.only_ends()
         if not ends.ends:
             return

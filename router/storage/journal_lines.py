@@ -3,18 +3,16 @@
 A line that was torn by the death of its process fails its checksum. No secret is in any of them.
 """
 
-from typing import Any
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
 from msgspec import structs
 
-from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
+from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt, mended
 from router.storage.ledger_rows import storable
 
-VERSION = 1
-_TAIL = 9  # a space and eight hex digits
-_MAX_INT = 2**63 - 1
+VERSION = 2
 
 
 class Header(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="j"):
@@ -58,13 +56,21 @@ def encoded(line: Line) -> bytes:
         text = _encode(line)
     except (UnicodeEncodeError, OverflowError):
         text = _encode(_mended(line))
-    return b"%b %08x\n" % (text, crc32(text))
+    return b"%b %x\n" % (text, crc32(text))
+
+
+def finished_lines(entries: Sequence[LedgerEntry]) -> list[bytes]:
+    """The last line of each request."""
+    try:
+        return [b"%b %x\n" % (text, crc32(text)) for text in map(_encode, map(Finished, entries))]
+    except (UnicodeEncodeError, OverflowError):
+        return [encoded(Finished(entry)) for entry in entries]
 
 
 def decoded(raw: bytes) -> Line | None:
     """The line in `raw` (without its line feed), None if it is torn, damaged or of a kind this release does not know."""
-    text = raw[:-_TAIL]
-    if raw[-_TAIL:] != b" %08x" % crc32(text):
+    text, _, checksum = raw.rpartition(b" ")
+    if checksum != b"%x" % crc32(text):
         return None
     try:
         line: Line = _decode(text)
@@ -78,19 +84,8 @@ def _mended(line: Line) -> Line:
         case Finished(entry):
             return Finished(storable(entry))
         case Opened(attempt):
-            return Opened(structs.replace(attempt, **_mended_fields(attempt)))
+            return Opened(mended(attempt))
         case Ended(request, attempt=ended):
-            usage = structs.replace(ended.usage, **_mended_fields(ended.usage))
-            return Ended(request, structs.replace(ended, **_mended_fields(ended) | {"usage": usage}))
+            return Ended(request, structs.replace(mended(ended), usage=mended(ended.usage)))
         case Progressed() | Header():
-            return structs.replace(line, **_mended_fields(line))
-
-
-def _mended_fields(struct: msgspec.Struct) -> dict[str, Any]:
-    return {field.name: _mended_value(getattr(struct, field.name)) for field in structs.fields(struct)}
-
-
-def _mended_value(value: Any) -> Any:
-    if type(value) is str:
-        return value.encode("utf-8", "replace").decode()
-    return min(max(value, 0), _MAX_INT) if type(value) is int else value
+            return mended(line)

@@ -103,26 +103,27 @@ def recovered_attempt(opened: OpenedAttempt, seen: tuple[tuple[int, int], ...]) 
     A JSON call is charged what it held, a stream the tokens of its last checkpoint and of one interval more at the rate
     between the checkpoints, but not more than it held. Where nothing was held, no budget bounds it.
     """
+    terms = opened.terms
     tokens = (seen[-1][1] if seen else 0) + (_tokens_in_interval(opened, seen) if opened.stream else 0)
-    cost = -(-(opened.input_tokens * opened.price_input + tokens * opened.price_output) // PER_MILLION)
+    cost = -(-(opened.input_tokens * terms.price_input + tokens * terms.price_output) // PER_MILLION)
     if opened.held:
         cost = min(cost, opened.held) if opened.stream else opened.held
     return AttemptEntry(
         attempt=opened.attempt,
-        alias=opened.alias,
-        provider=opened.provider,
-        target=opened.target,
-        upstream_model=opened.upstream_model,
-        credential=opened.credential,
+        alias=terms.alias,
+        provider=terms.provider,
+        target=terms.target,
+        upstream_model=terms.upstream_model,
+        credential=terms.credential,
         outcome=Outcome.RECOVERED,
         started_at=opened.at,
         duration_us=max(seen[-1][0] - opened.at, 0) if seen else 0,
         usage=Usage(opened.input_tokens, tokens, estimated=True),
         cost=NanoUSD(cost),
-        price_known=opened.price_known,
+        price_known=terms.price_known,
         reason=REASON,
         held=opened.held,
-        postings=opened.postings,
+        postings=terms.postings,
     )
 
 
@@ -139,17 +140,18 @@ def _recovered(request: str, story: _Story) -> LedgerEntry:
     lost = {number: recovered_attempt(line, story.seen.get(number, ())) for number, line in opened.items()}
     attempts = tuple((lost | story.ended)[number] for number in sorted(lost | story.ended))
     first = opened[min(opened)]
+    terms = first.terms
     started_at = min(attempt.started_at for attempt in attempts)
     return LedgerEntry(
         id=request,
         request_id=first.request_id,
-        tenant_id=first.tenant_id,
-        tenant=first.tenant,
-        key_id=first.key_id,
-        key=first.key,
-        api=first.api,
-        alias=first.alias,
-        requested_model=first.requested_model,
+        tenant_id=terms.tenant_id,
+        tenant=terms.tenant,
+        key_id=terms.key_id,
+        key=terms.key,
+        api=terms.api,
+        alias=terms.alias,
+        requested_model=terms.requested_model,
         stream=first.stream,
         outcome=Outcome.RECOVERED,
         status=0,
@@ -161,6 +163,6 @@ def _recovered(request: str, story: _Story) -> LedgerEntry:
         cost=NanoUSD(sum(attempt.cost for attempt in attempts)),
         price_known=all(attempt.price_known for attempt in attempts),
         attempts=attempts,
-        fingerprint=first.fingerprint,
-        member=first.member,
+        fingerprint=terms.fingerprint,
+        member=terms.member,
     )

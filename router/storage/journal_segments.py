@@ -7,6 +7,8 @@ segment of that one, until it is in the database. So segments go from the oldest
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import msgspec
+
 
 class Segment:
     """One file. `capacity` is None where the file may grow; `needs` counts requests that somebody remembers, `deferred`
@@ -72,18 +74,17 @@ class Shelf:
         return needless
 
 
-class Story:
-    """What a journal knows of one unfinished request: its lines, to write them again, and the oldest segment it needs
-    (0: none yet). Of checkpoints the last two of an attempt are enough: they hold the rate."""
+class Story(msgspec.Struct, eq=False, gc=False):
+    """What a journal knows of one request until the database has it: its lines while it is unfinished, to write them again,
+    and the segment it needs, None before any line is written. `is_ended` once its last line is. Of checkpoints the last two
+    of an attempt are enough: they hold the rate."""
 
-    __slots__ = ("checkpoints", "is_deferred", "is_flushed", "lines", "oldest")
-
-    def __init__(self) -> None:
-        self.oldest = 0
-        self.lines: list[bytes] = []
-        self.checkpoints: dict[int, tuple[bytes, ...]] = {}
-        self.is_deferred = False
-        self.is_flushed = False
+    segment: Segment | None = None
+    lines: list[bytes] = []
+    checkpoints: dict[int, tuple[bytes, ...]] = {}
+    is_ended: bool = False
+    is_deferred: bool = False
+    is_flushed: bool = False
 
     def carried(self) -> Iterator[bytes]:
         yield from self.lines
@@ -92,35 +93,35 @@ class Story:
 
 
 class Needs:
-    """Every request between its first line and the database, on one shelf."""
+    """Every request between its first line and the database."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
+    def __init__(self) -> None:
         self._open: dict[str, Story] = {}
-        self._ending: dict[str, Story] = {}  # finished, its last line not written yet
-        self._queued: dict[str, int] = {}  # written, on its way to the database: the segment
+        self._finished: dict[str, Story] = {}
         self._deferred = 0
 
     @property
     def is_empty(self) -> bool:
-        return not (self._open or self._ending or self._queued or self._deferred)
+        return not (self._open or self._finished or self._deferred)
 
     @property
     def deferred(self) -> int:
         return self._deferred
 
-    def opened(self, request: str, line: bytes) -> None:
+    def opened(self, request: str, line: bytes) -> Story:
         story = self._open.get(request)
         if story is None:
-            story = self._open[request] = Story()
-        story.lines.append(line)
+            story = self._open[request] = Story(None, [line])
+        else:
+            story.lines.append(line)
+        return story
 
     def refused(self, request: str, line: bytes) -> None:
         """The `opened` line could not be written."""
         story = self._open.get(request)
         if story is not None and line in story.lines:
             story.lines.remove(line)
-            if not story.lines and not story.oldest:
+            if not story.lines and story.segment is None:
                 del self._open[request]
 
     def progressed(self, request: str, attempt: int, line: bytes) -> None:
@@ -132,42 +133,51 @@ class Needs:
             story.lines.append(line)
             story.checkpoints.pop(attempt, None)
 
-    def finished(self, request: str) -> None:
-        self._ending[request] = self._open.pop(request) if request in self._open else Story()
+    def finished(self, requests: Iterable[str]) -> list[Story]:
+        """Their last lines are about to be written."""
+        opened, finished = self._open, self._finished
+        stories = []
+        for request in requests:
+            story = finished[request] = opened.pop(request) if request in opened else Story()
+            story.lines.clear()
+            stories.append(story)
+        return stories
 
     def defer(self, request: str) -> None:
-        """Nobody remembers this finished request: only its line will know it."""
-        if (story := self._ending.get(request)) is not None:
+        """Nobody remembers this request, finished just now: only its line will know it."""
+        if (story := self._finished.pop(request, None)) is not None:
             story.is_deferred = True
             self._deferred += 1
 
     def flushed(self, requests: Iterable[str]) -> None:
         """They are in the database. One whose last line waits to be written keeps its need until it is."""
         for request in requests:
-            number = self._queued.pop(request, None)
-            if number is not None:
-                self._shelf[number].needs -= 1
-            elif (story := self._ending.get(request)) is not None:
-                story.is_flushed = True
+            story = self._finished.pop(request, None)
+            if story is None:
+                continue
+            story.is_flushed = True
+            if story.is_ended and story.segment is not None:
+                story.segment.needs -= 1
 
-    def opening_written(self, request: str, number: int) -> None:
-        story = self._open.get(request) or self._ending.get(request)
-        if story is not None and not story.oldest:
-            self._move(story, number)
-
-    def end_written(self, request: str, number: int) -> None:
-        story = self._ending.pop(request)
-        self._move(story, 0)
-        if story.is_deferred:
-            self._shelf[number].deferred += 1
-        elif not story.is_flushed:
-            self._queued[request] = number
-            self._shelf[number].needs += 1
+    def written(self, opened: Iterable[Story], ended: Iterable[Story], segment: Segment) -> None:
+        """Opening lines and last lines stand in `segment`."""
+        for story in opened:
+            if story.segment is None:
+                story.segment = segment
+                segment.needs += 1
+        for story in ended:
+            if story.segment is not None:
+                story.segment.needs -= 1
+            story.segment, story.is_ended = segment, True
+            if story.is_deferred:
+                segment.deferred += 1
+            elif not story.is_flushed:
+                segment.needs += 1
 
     def remembered(self, segment: Segment, requests: Iterable[str]) -> list[str]:
         """Somebody reads the deferred requests of `segment` and remembers them again; those of `requests` that were not."""
-        new = [request for request in requests if request not in self._queued]
-        self._queued.update(dict.fromkeys(new, segment.number))
+        new = [request for request in requests if request not in self._finished]
+        self._finished.update((request, Story(segment, is_ended=True)) for request in new)
         self._deferred -= segment.deferred
         segment.needs += len(new)
         segment.deferred = 0
@@ -175,16 +185,12 @@ class Needs:
 
     def older_than(self, number: int) -> list[Story]:
         """Unfinished requests that need a segment before `number`."""
-        return [story for story in self._open.values() if 0 < story.oldest < number]
+        return [story for story in self._open.values() if story.segment is not None and story.segment.number < number]
 
-    def carried(self, stories: Iterable[Story], number: int) -> None:
-        """All their lines have been written again to segment `number`."""
+    def carried(self, stories: Iterable[Story], segment: Segment) -> None:
+        """All their lines have been written again to `segment`."""
         for story in stories:
-            self._move(story, number)
-
-    def _move(self, story: Story, number: int) -> None:
-        if story.oldest:
-            self._shelf[story.oldest].needs -= 1
-        if number:
-            self._shelf[number].needs += 1
-        story.oldest = number
+            if story.segment is not None:
+                story.segment.needs -= 1
+            segment.needs += 1
+            story.segment = segment

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 Later = Callable[[float, Callable[[], None]], object]
@@ -24,7 +24,7 @@ class ByteSink(Protocol):
 class Lines(Protocol):
     """What takes lines, each given without its newline."""
 
-    def write(self, line: bytes) -> None: ...
+    def write(self, lines: Sequence[bytes]) -> None: ...
 
     def write_now(self, line: bytes) -> None: ...
 
@@ -64,12 +64,14 @@ class LineWriter:
         self._is_closed = False
         self._is_broken = False
 
-    def write(self, line: bytes) -> None:
-        """Add one line, given without its newline."""
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Add lines, each given without its newline."""
+        if not lines:
+            return
         buffer = self._buffer
-        buffer += line
+        buffer += b"\n".join(lines)
         buffer += b"\n"
-        self._lines += 1
+        self._lines += len(lines)
         if self._later is None or len(buffer) >= BATCH_BYTES:
             self.flush()
         elif not self._is_timed:

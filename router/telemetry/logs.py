@@ -1,5 +1,6 @@
 """Observations as log lines: JSON for machines, text for eyes, one line for each request, never a secret, never a body."""
 
+from collections.abc import Iterable
 from time import gmtime, strftime
 from typing import Any, assert_never
 
@@ -18,16 +19,16 @@ from router.domain.observations import (
     Notice,
     Observation,
     ProbeFinished,
-    RequestFinished,
     RequestRefused,
     RequestReplayed,
+    RequestsFinished,
     TargetEjected,
     TargetRecovered,
 )
 from router.domain.ports import Clock
 from router.telemetry.lines import Lines
-from router.telemetry.redaction import Redactor, escape, shorten
-from router.telemetry.request_line import request_line
+from router.telemetry.redaction import Redactor, escaped, shorten
+from router.telemetry.request_line import RequestLines
 from router.telemetry.text_format import text_line
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -60,11 +61,12 @@ class LogSink:
         self._is_text = log_format == "text"
         self._threshold = LEVELS[level]
         self._encode = msgspec.json.Encoder().encode
+        self._requests = RequestLines()
         self._second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
     def emit(self, observation: Observation) -> None:
-        if isinstance(observation, RequestFinished):
-            self._emit_request(observation.entry)
+        if isinstance(observation, RequestsFinished):
+            self._emit_requests(observation.entries)
             return
         level, event, fields = _described(observation)
         if LEVELS.get(level, 20) < self._threshold:
@@ -75,27 +77,25 @@ class LogSink:
             f"{observation.request_id} {observation.key} {observation.alias} {observation.hint}"
         ):
             line = self._redactor.hide(line)
-        self._writer.write(escape(line))
+        self._writer.write(escaped([line]))
 
     def write_now(self, level: str, event: str, fields: Fields) -> None:
         """Write a line at once, from any thread."""
         if LEVELS[level] >= self._threshold:
-            self._writer.write_now(escape(self._redactor.hide(self._encoded(level, event, fields))))
+            self._writer.write_now(*escaped([self._redactor.hide(self._encoded(level, event, fields))]))
 
-    def _emit_request(self, entry: LedgerEntry) -> None:
-        """What every request pays: a struct, one encoding; the full cleaning only where free text may be in it."""
-        level = "info" if entry.status < 500 else "error" if entry.status == 500 else "warning"
-        if LEVELS[level] < self._threshold:
-            return
-        line = request_line(entry, self._stamp(), level)
-        try:
-            encoded = text_line(msgspec.to_builtins(line)) if self._is_text else self._encode(line)
-        except UnicodeEncodeError:  # a lone surrogate
-            mended = _mended(msgspec.to_builtins(line))
-            encoded = text_line(mended) if self._is_text else self._encode(mended)
-        if line.tries or "sk-" in entry.request_id or entry.requested_model != entry.alias:
-            encoded = self._redactor.hide(encoded)
-        self._writer.write(escape(encoded))
+    def _emit_requests(self, entries: Iterable[LedgerEntry]) -> None:
+        """What every request pays: one encoding; the full cleaning only where free text may be in it."""
+        stamp, lines = self._stamp(), []
+        for entry in entries:
+            level = "info" if entry.status < 500 else "error" if entry.status == 500 else "warning"
+            if LEVELS[level] < self._threshold:
+                continue
+            line, is_foreign = self._requests.line(entry, stamp, level)
+            if self._is_text:
+                line = text_line(msgspec.json.decode(line))
+            lines.append(self._redactor.hide(line) if is_foreign else line)
+        self._writer.write(escaped(lines))
 
     def _encoded(self, level: str, event: str, fields: Fields) -> bytes:
         whole = {"time": self._stamp(), "level": level, "event": event, **_mended(fields)}
@@ -151,8 +151,8 @@ def _described(observation: Observation) -> tuple[str, str, Fields]:
             return "error", "failure", _given(observation)
         case Notice(level, event, message, details):
             return level, event, {"message": message, **({"details": dict(details)} if details else {})}
-        case RequestFinished():
-            raise AssertionError("a finished request has a path of its own")
+        case RequestsFinished():
+            raise AssertionError("finished requests have a path of their own")
         case _:
             assert_never(observation)
 

@@ -21,9 +21,9 @@ from router.domain.observations import (
     Notice,
     Observation,
     ProbeFinished,
-    RequestFinished,
     RequestRefused,
     RequestReplayed,
+    RequestsFinished,
     TargetEjected,
     TargetRecovered,
 )
@@ -94,8 +94,8 @@ class Metrics(Collector):
 
     def emit(self, observation: Observation) -> None:
         match observation:
-            case RequestFinished():
-                self._requests.finished(observation.entry)
+            case RequestsFinished():
+                self._requests.finished(observation.entries)
             case RequestRefused():
                 self._requests.refused(observation)
             case RequestReplayed():

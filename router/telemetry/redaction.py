@@ -4,7 +4,7 @@ Works on encoded JSON, so it covers every field alike, the ones nobody thought o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -87,11 +87,12 @@ class Redactor:
         return self._known is None or self._known.search(text.encode("utf-8", "replace")) is None
 
 
-def escape(line: bytes) -> bytes:
+def escaped(lines: Sequence[bytes]) -> Sequence[bytes]:
     """The same JSON, with every character that could act on a terminal or break a line written as \\uXXXX."""
-    if line.isascii() and b"\x7f" not in line:
-        return line
-    return _ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode()
+    text = b"".join(lines)
+    if text.isascii() and b"\x7f" not in text:
+        return lines
+    return [_ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode() for line in lines]
 
 
 def shorten(text: str, limit: int = MAX_FIELD_BYTES) -> str:

@@ -96,18 +96,17 @@ class RequestMetrics:
         """The label for a target of this name."""
         return self._targets.admit(name)
 
-    def finished(self, entry: LedgerEntry) -> None:
-        key = (entry.tenant, entry.alias, entry.api, entry.status // 100, entry.code, entry.stream)
-        cell = self._request_cells.get(key)
-        if cell is None:
-            cell = self._request_cell(key)
-        cell.requests.value += 1
-        cell.duration.observe(entry.duration_us)
-        if entry.first_byte_us is not None:
-            cell.first_byte.observe(entry.first_byte_us)
-        cell.tenant_cost.value += entry.cost
-        for attempt in entry.attempts:
-            self._attempted(attempt)
+    def finished(self, entries: Iterable[LedgerEntry]) -> None:
+        for entry in entries:
+            key = (entry.tenant, entry.alias, entry.api, entry.status // 100, entry.code, entry.stream)
+            cell = self._request_cells.get(key) or self._request_cell(key)
+            cell.requests.value += 1
+            cell.duration.observe(entry.duration_us)
+            if entry.first_byte_us is not None:
+                cell.first_byte.observe(entry.first_byte_us)
+            cell.tenant_cost.value += entry.cost
+            for attempt in entry.attempts:
+                self._attempted(attempt)
 
     def refused(self, refusal: RequestRefused) -> None:
         code, alias = self._codes.admit(refusal.code), self._aliases.admit(refusal.alias)
@@ -118,17 +117,16 @@ class RequestMetrics:
 
     def _attempted(self, attempt: AttemptEntry) -> None:
         key = (attempt.alias, attempt.provider, attempt.target, attempt.outcome)
-        cell = self._attempt_cells.get(key)
-        if cell is None:
-            cell = self._attempt_cell(key)
+        cell = self._attempt_cells.get(key) or self._attempt_cell(key)
         cell.attempts.value += 1
         usage, spend = attempt.usage, cell.spend
         spend.input += usage.input_tokens
         spend.output += usage.output_tokens
-        spend.cached += usage.cached_input_tokens
-        spend.reasoning += usage.reasoning_tokens
-        spend.searches += usage.searches
         spend.cost += attempt.cost
+        if usage.cached_input_tokens or usage.reasoning_tokens or usage.searches:
+            spend.cached += usage.cached_input_tokens
+            spend.reasoning += usage.reasoning_tokens
+            spend.searches += usage.searches
 
     def _request_cell(self, key: tuple[str, str, str, int, str, bool]) -> _RequestCell:
         tenant, alias, api, status_class, code, stream = key

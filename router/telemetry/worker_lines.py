@@ -1,5 +1,7 @@
 """Lines of one of several workers that write to the same place: each says whose it is."""
 
+from collections.abc import Sequence
+
 from router.telemetry.lines import LineWriter
 
 
@@ -11,8 +13,8 @@ class WorkerLines:
         self._member = b',"worker":%d}' % worker
         self._word = b" worker=%d" % worker
 
-    def write(self, line: bytes) -> None:
-        self._writer.write(self._signed(line))
+    def write(self, lines: Sequence[bytes]) -> None:
+        self._writer.write([self._signed(line) for line in lines])
 
     def write_now(self, line: bytes) -> None:
         self._writer.write_now(self._signed(line))

@@ -8,7 +8,7 @@ from router.alerts.watch import MIN_REQUESTS, TargetWatch
 from router.config.snapshot import HealthSettings
 from router.domain.alerts import Alert, ErrorRate, Latency, TargetDown, TargetUp
 from router.domain.ledger import Outcome
-from router.domain.observations import RequestFinished, TargetEjected, TargetRecovered
+from router.domain.observations import RequestsFinished, TargetEjected, TargetRecovered
 from tests.gateway.fakes import FakeClock
 from tests.telemetry.entries import attempt, entry
 
@@ -37,7 +37,7 @@ class Desk:
     def requests(self, outcome: Outcome, count: int, duration_us: int = 1000, stream: bool = False) -> None:
         tries = (attempt(target="a/b", outcome=outcome, duration_us=duration_us, first_byte_us=500),)
         for _ in range(count):
-            self.watch.emit(RequestFinished(entry(attempts=tries, stream=stream)))
+            self.watch.emit(RequestsFinished([entry(attempts=tries, stream=stream)]))
         self.watch.review()
 
 

@@ -17,7 +17,7 @@ from router.server.routes import REFUSED_BY_NAME, RouteTable, build_table
 from router.server.state import Serving
 from router.system import VERSION, SystemClock
 from router.telemetry.metrics import Metrics
-from router.telemetry.request_line import RequestLine, Try
+from router.telemetry.request_line import Course, Subject, Try
 from router.telemetry.sums import crew_families
 from tests.docs.pages import DOCS, ROOT, anchors, fences, links, page, pages, prose, spans, table, tables, under
 
@@ -117,7 +117,9 @@ def test_every_metric_that_is_named_exists() -> None:
 def test_every_field_of_a_request_line_is_named_and_no_other() -> None:
     paragraph = re.search(r"Fields of `request_finished`.+?\n\n", prose(OPERATIONS), re.DOTALL)
     assert paragraph is not None
-    assert set(spans(paragraph[0])) - {"request_finished"} == {*RequestLine.__struct_fields__, *Try.__struct_fields__}
+    head = ("time", "level", "event", "request_id", "decision")
+    parts = (field for part in (Subject, Course, Try) for field in part.__struct_fields__)
+    assert set(spans(paragraph[0])) - {"request_finished"} == {*head, *parts}
 
 
 def test_every_command_is_listed_and_every_named_one_exists() -> None:

@@ -70,8 +70,8 @@ class ListLedger:
     def accepting(self) -> bool:
         return self.is_accepting
 
-    def record(self, entry: LedgerEntry) -> None:
-        self.entries.append(entry)
+    def record(self, entries: Sequence[LedgerEntry]) -> None:
+        self.entries += entries
 
 
 class ListJournal:
@@ -92,8 +92,8 @@ class ListJournal:
     def ended(self, request: str, attempt: AttemptEntry) -> None:
         self.lines.append(("ended", attempt))
 
-    def finished(self, entry: LedgerEntry) -> None:
-        self.lines.append(("finished", entry))
+    def finished(self, entries: Sequence[LedgerEntry]) -> None:
+        self.lines += [("finished", entry) for entry in entries]
 
     def flushed(self, entries: Sequence[LedgerEntry]) -> None:
         pass

@@ -19,7 +19,7 @@ async def leave(bench: Bench, instance: str = "a1", requests: int = 3) -> None:
     journal = await bench.open(instance)
     for n in range(requests):
         await journal.opened(opened(f"{instance}-{n}"))
-        journal.finished(finished(f"{instance}-{n}"))
+        journal.finished([finished(f"{instance}-{n}")])
     await journal.opened(opened(f"{instance}-open"))
     journal.ended(f"{instance}-open", ended())
     await journal.opened(opened(f"{instance}-open", 2))

@@ -57,8 +57,8 @@ class MemoryJournal:
     def ended(self, request: str, attempt: AttemptEntry) -> None:
         raise NotImplementedError
 
-    def finished(self, entry: LedgerEntry) -> None:
-        self.kept.append(entry.id)
+    def finished(self, entries: Sequence[LedgerEntry]) -> None:
+        self.kept += [entry.id for entry in entries]
 
     def flushed(self, entries: Sequence[LedgerEntry]) -> None:
         self.let_go += [entry.id for entry in entries]
@@ -127,8 +127,7 @@ class Desk:
         )
 
     def record(self, *numbers: int) -> None:
-        for one in numbered(*numbers):
-            self.flusher.record(one)
+        self.flusher.record(numbered(*numbers))
 
     async def run_until(self, is_done: Callable[[], bool]) -> None:
         """Run the flusher for as many turns of the loop as it takes, at most a thousand."""
@@ -170,11 +169,11 @@ async def test_a_full_batch_does_not_wait() -> None:
 async def test_a_batch_that_fills_up_while_waiting_ends_the_wait() -> None:
     store, clock = Store(), FakeClock()
     flusher = LedgerFlusher(store, MemoryJournal(), CollectingObserver(), clock)
-    flusher.record(entry(id="0"))
+    flusher.record([entry(id="0")])
     task = asyncio.get_running_loop().create_task(flusher.run())
     await asyncio.sleep(0)
     for one in numbered(*range(1, BATCH_ROWS)):
-        flusher.record(one)
+        flusher.record([one])
     async with asyncio.timeout(BATCH_DELAY_S / 2):
         while not store.batches:
             await asyncio.sleep(0)
@@ -233,7 +232,7 @@ async def test_memory_is_bounded_by_bytes_too() -> None:
     desk = Desk(max_bytes=100_000)
     large = entry(metadata="x" * 20_000)
     for _ in range(5):
-        desk.flusher.record(large)
+        desk.flusher.record([large])
     assert (len(desk.flusher._queue), desk.journal.deferred) == (2, 3)
     assert await desk.flusher.drain(10) == 0
     assert desk.flusher._bytes == 0
@@ -280,7 +279,7 @@ async def test_an_outage_amid_single_rows_repeats_them_all() -> None:
 
     flusher = LedgerFlusher(Flaky(), MemoryJournal(), desk.observer, desk.clock)
     for one in numbered(1, 2, 3):
-        flusher.record(one)
+        flusher.record([one])
     assert not await flusher.tick()
     assert flusher.waiting == 3
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from router.domain.budgets import Posting
 from router.domain.errors import StorageUnavailable
-from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt, Outcome
+from router.domain.ledger import AttemptEntry, AttemptTerms, LedgerEntry, OpenedAttempt, Outcome, encoded_terms
 from router.domain.ports import Observer
 from router.domain.usage import NanoUSD
 from router.jobs.adoption import Adoption
@@ -22,35 +22,39 @@ from tests.gateway.fakes import CollectingObserver, FakeClock
 from tests.telemetry.entries import ATTEMPT, ENTRY
 
 POSTINGS = (Posting("key:k1", "month 2025-06", True), Posting("tenant:t1", "month 2025-06", False))
-OPENED = OpenedAttempt(
-    request="r1",
-    attempt=1,
-    at=1_750_000_000_000_000,
-    request_id="req-1",
+TERMS = AttemptTerms(
     tenant_id="t1",
     tenant="demo",
     key_id="k1",
     key="demo-key",
+    member="",
     api="chat",
     alias="gpt",
     requested_model="gpt",
-    stream=False,
     provider="openai",
     target="openai/gpt-5-mini",
     upstream_model="gpt-5-mini",
     credential="key-1",
     fingerprint="ab" * 32,
-    held=NanoUSD(5_000_000),
-    input_tokens=100,
     price_input=250_000_000,
     price_output=2_000_000_000,
     price_known=True,
     postings=POSTINGS,
 )
+OPENED = OpenedAttempt(
+    request="r1",
+    attempt=1,
+    at=1_750_000_000_000_000,
+    request_id="req-1",
+    stream=False,
+    held=NanoUSD(5_000_000),
+    input_tokens=100,
+    encoded_terms=encoded_terms(TERMS),
+)
 
 
-def opened(request: str, attempt: int = 1, **changes: Any) -> OpenedAttempt:
-    return replace(OPENED, request=request, attempt=attempt, **changes)
+def opened(request: str, attempt: int = 1, terms: AttemptTerms = TERMS, **changes: Any) -> OpenedAttempt:
+    return replace(OPENED, request=request, attempt=attempt, encoded_terms=encoded_terms(terms), **changes)
 
 
 def ended(attempt: int = 1, **changes: Any) -> AttemptEntry:
@@ -111,7 +115,7 @@ class FailingDisk(Disk):
 
     def write_some(self, descriptor: int, content: bytes) -> int:
         self._check()
-        room = 2**40 if descriptor in self.reserved else self.free
+        room = 2**40 if descriptor in self.reserved else max(self.free, 0)  # two threads take of it
         if not room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written = super().write_some(descriptor, content[: min(room, self.at_most)])

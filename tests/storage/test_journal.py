@@ -23,7 +23,7 @@ async def test_a_line_is_on_disk_before_the_wait_for_it_ends(tmp_path: Path) -> 
     bench = Bench(tmp_path)
     journal = await bench.open()
     await journal.opened(opened("r1"))
-    assert [line[:6] for line in lines_in(tmp_path / "a1")] == [b'["j",1', b'["o",[']
+    assert [line[:6] for line in lines_in(tmp_path / "a1")] == [b'["j",2', b'["o",[']
     assert await journal.close(is_settled=True) is False
 
 
@@ -34,7 +34,7 @@ async def test_all_lines_of_a_turn_go_out_in_one_write(tmp_path: Path) -> None:
     waits = [journal.opened(opened(f"r{n}")) for n in range(50)]
     journal.progressed("r1", 1, 10)
     journal.ended("r2", ended())
-    journal.finished(finished("r3"))
+    journal.finished([finished("r3")])
     await asyncio.gather(*waits)
     assert len(bench.disk.writes) == 1
     assert len(lines_in(tmp_path / "a1")) == 1 + 53
@@ -65,7 +65,7 @@ async def test_short_writes_are_completed(tmp_path: Path) -> None:
     journal = await bench.open()
     bench.disk.at_most = 7
     await journal.opened(opened("r1"))
-    journal.finished(finished("r1"))
+    journal.finished([finished("r1")])
     await turns()
     await die(journal)
     assert (await bench.adoption().tick()).damaged == 0
@@ -94,7 +94,7 @@ async def test_nothing_is_left_when_all_is_settled(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     journal = await bench.open()
     await journal.opened(opened("r1"))
-    journal.finished(finished("r1"))
+    journal.finished([finished("r1")])
     journal.flushed([finished("r1")])
     assert await journal.close(is_settled=True)
     assert list(tmp_path.iterdir()) == []
@@ -105,7 +105,7 @@ async def test_what_is_not_settled_is_left_for_adoption(tmp_path: Path, *, is_fl
     bench = Bench(tmp_path)
     journal = await bench.open()
     await journal.opened(opened("r1"))
-    journal.finished(finished("r1"))
+    journal.finished([finished("r1")])
     if is_flushed:
         journal.flushed([finished("r1")])
     assert not await journal.close(is_settled=is_settled)
@@ -121,7 +121,7 @@ async def test_what_is_not_settled_is_left_for_adoption(tmp_path: Path, *, is_fl
 async def write_and_flush(journal: Journal, *requests: str) -> None:
     for request in requests:
         await journal.opened(opened(request))
-        journal.finished(finished(request, metadata=MANY))
+        journal.finished([finished(request, metadata=MANY)])
         await turns()
         journal.flushed([finished(request)])
 
@@ -169,7 +169,7 @@ async def test_what_the_database_does_not_take_is_packed(tmp_path: Path) -> None
     journal = await bench.open()
     for n in range(200):
         await journal.opened(opened(f"r{n}"))
-        journal.finished(finished(f"r{n}", metadata=MANY))
+        journal.finished([finished(f"r{n}", metadata=MANY)])
     await until(lambda: sum(name.endswith(".journal") for name in bench.files()) == 2)
     await until(lambda: journal.size == sum(path.stat().st_size for path in segments(tmp_path / "a1")))
     assert journal.size < 200 * 1600 / 3
@@ -189,7 +189,7 @@ async def test_a_full_journal_refuses_what_is_new_and_takes_how_the_rest_ends(tm
     while journal.accepting():
         request = f"n{next(noise)}"
         await journal.opened(opened(request))
-        journal.finished(finished(request, metadata=os.urandom(5000).hex()))
+        journal.finished([finished(request, metadata=os.urandom(5000).hex())])
         await turns()
         if not journal.accepting():
             await journal._thread.start(lambda: None)  # after what is being packed
@@ -199,7 +199,7 @@ async def test_a_full_journal_refuses_what_is_new_and_takes_how_the_rest_ends(tm
         journal.opened(opened("new"))
     assert refused.value.hint == journal.fault
     for request in inside:
-        journal.finished(finished(request))
+        journal.finished([finished(request)])
     await turns()
     assert sum(path.stat().st_size for path in (tmp_path / "a1").iterdir()) <= 2**20
     journal.flushed([finished(f"n{n}") for n in range(next(noise))])
@@ -219,7 +219,7 @@ async def test_deferred_requests_are_read_again_the_oldest_first(tmp_path: Path)
     journal = await bench.open()
     for n in range(30):
         await journal.opened(opened(f"r{n}"))
-        journal.finished(finished(f"r{n}"))
+        journal.finished([finished(f"r{n}")])
         if n >= 5:
             journal.defer(finished(f"r{n}"))
     await turns()
@@ -237,8 +237,8 @@ async def test_deferred_requests_are_read_again_the_oldest_first(tmp_path: Path)
 async def test_a_request_somebody_remembers_is_not_read_again(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     journal = await bench.open()
-    journal.finished(finished("r1"))
-    journal.finished(finished("r2"))
+    journal.finished([finished("r1")])
+    journal.finished([finished("r2")])
     journal.defer(finished("r2"))
     await turns()
     assert [entry.id for entry in await journal.reread()] == ["r2"]
@@ -250,7 +250,7 @@ async def test_a_deferred_request_survives_the_process(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     journal = await bench.open()
     await journal.opened(opened("r1"))
-    journal.finished(finished("r1"))
+    journal.finished([finished("r1")])
     journal.defer(finished("r1"))
     assert not await journal.close(is_settled=True)
     await bench.adoption().tick()
@@ -292,7 +292,7 @@ async def test_with_power_nothing_goes_before_what_replaces_it_is_on_the_disk(tm
             waiting = asyncio.ensure_future(journal.opened(opened(f"r{n}")))
             await asyncio.wait([waiting])
             assert isinstance(waiting.exception(), StorageUnavailable)
-        journal.finished(finished(f"r{n}", metadata=MANY))
+        journal.finished([finished(f"r{n}", metadata=MANY)])
         journal.flushed([finished(f"r{n}")])
     assert "00000001.journal" in bench.files()
     await die(journal)

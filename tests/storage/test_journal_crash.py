@@ -178,7 +178,7 @@ class World:
                 self.now.append(Step("ended", request, end))
             case "finished" | "deferred" if attempt:
                 entry = finished(request, *range(1, attempt + 1), metadata="x" * 300)
-                self.journal.finished(entry)
+                self.journal.finished([entry])
                 self.over.add(request)
                 self.now.append(Step("finished", request, entry))
                 if what == "deferred":

@@ -44,7 +44,7 @@ async def test_on_a_full_disk_ends_go_to_the_reserve(tmp_path: Path) -> None:
         await journal.opened(opened("new"))
     journal.ended("r0", ended())
     for n in range(1, 100):
-        journal.finished(finished(f"r{n}"))
+        journal.finished([finished(f"r{n}")])
     await turns()
     assert "reserve" not in bench.files()
     await die(journal)
@@ -63,14 +63,14 @@ async def test_a_disk_with_space_again_is_used_again_with_a_new_reserve(tmp_path
         bench.disk.free = 100
         with pytest.raises(StorageUnavailable):
             await journal.opened(opened("new"))
-        journal.finished(finished("early"))
+        journal.finished([finished("early")])
         await turns()
         assert "reserve" not in bench.files()
         bench.disk.free = 2**30
         await until(journal.accepting)
         assert "reserve" in bench.files()
     for n in range(20):
-        journal.finished(finished(f"r{n}"))
+        journal.finished([finished(f"r{n}")])
     await turns()
     journal.flushed([finished("early"), *[finished(f"r{n}") for n in range(20)]])
     assert await journal.close(is_settled=True)
@@ -92,12 +92,12 @@ async def test_when_even_the_reserve_is_broken_ends_wait_in_memory(tmp_path: Pat
     await journal.opened(opened("r1"))
     await journal.opened(opened("r2", stream=True))
     bench.disk.broken = errno.EIO
-    journal.finished(finished("r1"))
+    journal.finished([finished("r1")])
     for n in range(1000):
         journal.progressed("r2", 1, n)
         await turns(1)
     assert not journal.accepting()
-    assert len(journal._turn.ends) == 1
+    assert len(journal._turn.ends) == len(journal._turn.ended) == 1
     assert len(journal._turn.lines) == 1, "checkpoints do not pile up"
     bench.disk.broken = None
     await until(journal.accepting)
@@ -114,7 +114,7 @@ async def test_a_reserve_that_is_used_up_leaves_the_rest_in_memory(tmp_path: Pat
         await journal.opened(opened(f"r{n}"))
     bench.disk.free = 0
     for n in range(200):
-        journal.finished(finished(f"r{n}", metadata="x" * 500))
+        journal.finished([finished(f"r{n}", metadata="x" * 500)])
         await turns()
     assert journal._turn.ends
     bench.disk.free = 2**30
@@ -147,7 +147,7 @@ async def test_a_journal_that_cannot_begin_begins_later(tmp_path: Path) -> None:
     assert str(root) in journal.fault
     with pytest.raises(StorageUnavailable):
         journal.opened(opened("r1"))
-    journal.finished(finished("r0"))
+    journal.finished([finished("r0")])
     await turns()
     root.unlink()
     await until(journal.accepting)
@@ -186,7 +186,7 @@ async def test_a_really_full_disk_is_survived(small_disk: Path) -> None:
             sent += 1
     assert sent < 1000
     for n in range(sent):
-        journal.finished(finished(f"r{n}"))
+        journal.finished([finished(f"r{n}")])
     await turns()
     filler.close()
     (small_disk / "filler").unlink()
@@ -241,7 +241,7 @@ async def main(root):
     except StorageUnavailable as refused:
         assert "File too large" in refused.hint, refused.hint
     for n in range(sent):
-        journal.finished(finished(f"r{n}"))
+        journal.finished([finished(f"r{n}")])
         await asyncio.sleep(0)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     await until(journal.accepting)

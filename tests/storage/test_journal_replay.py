@@ -1,12 +1,13 @@
 """What a journal says happened, and what an attempt without an end is charged."""
 
 import pytest
+from msgspec.structs import replace
 
 from router.domain.ledger import LedgerEntry, Outcome
 from router.domain.usage import NanoUSD
 from router.storage.journal_lines import Ended, Finished, Line, Opened, Progressed, encoded
 from router.storage.journal_replay import REASON, UNSEEN_TOKENS, Replay, recovered_attempt
-from tests.storage.journals import OPENED, POSTINGS, ended, finished, opened
+from tests.storage.journals import OPENED, POSTINGS, TERMS, ended, finished, opened
 
 AT = OPENED.at
 SECOND = 1_000_000
@@ -29,7 +30,7 @@ def test_a_json_attempt_without_an_end_is_charged_what_it_held() -> None:
     assert (attempt.cost, attempt.held, attempt.postings) == (OPENED.held, OPENED.held, POSTINGS)
     assert (attempt.outcome, attempt.reason, attempt.usage.estimated) == (Outcome.RECOVERED, REASON, True)
     assert (entry.id, entry.outcome, entry.cost, entry.usage.estimated) == ("r1", Outcome.RECOVERED, OPENED.held, True)
-    assert (entry.tenant, entry.key, entry.alias, entry.fingerprint) == ("demo", "demo-key", "gpt", OPENED.fingerprint)
+    assert (entry.tenant, entry.key, entry.alias, entry.fingerprint) == ("demo", "demo-key", "gpt", TERMS.fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,8 @@ def test_where_nothing_was_held_the_estimate_is_charged_and_never_zero(stream: b
 
 
 def test_an_unknown_price_stays_unknown() -> None:
-    line = opened("r1", held=NanoUSD(0), price_input=0, price_output=0, price_known=False)
+    unpriced = replace(TERMS, price_input=0, price_output=0, price_known=False)
+    line = opened("r1", terms=unpriced, held=NanoUSD(0))
     _, [entry] = replayed(Opened(line))
     assert (entry.cost, entry.price_known, entry.usage.input_tokens) == (0, False, 100)
 

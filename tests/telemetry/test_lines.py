@@ -8,13 +8,13 @@ def test_lines_wait_for_the_timer_and_leave_as_one_batch() -> None:
     stream, timer = Memory(), Timer()
     writer = LineWriter(stream, timer)
     for n in range(50):
-        writer.write(b"line %d" % n)
+        writer.write([b"line %d" % n])
     assert [delay for delay, _ in timer.asked] == [BATCH_DELAY_S]
     assert stream.taken == b""
     timer.fire()
     assert stream.wrote.wait(5)
     assert (len(stream.lines), stream.batches) == (50, 1)
-    writer.write(b"next")
+    writer.write([b"next"])
     assert len(timer.asked) == 1
     assert writer.close()
     assert stream.lines[-1] == "next"
@@ -24,7 +24,7 @@ def test_a_full_batch_does_not_wait_for_the_timer() -> None:
     stream, timer = Memory(), Timer()
     writer = LineWriter(stream, timer)
     for _ in range(BATCH_BYTES // 1000 + 1):
-        writer.write(b"x" * 1000)
+        writer.write([b"x" * 1000])
     assert stream.wrote.wait(5)
     assert writer.close()
 
@@ -32,7 +32,7 @@ def test_a_full_batch_does_not_wait_for_the_timer() -> None:
 def test_without_a_timer_every_line_leaves_at_once() -> None:
     stream = Memory()
     writer = LineWriter(stream)
-    writer.write(b"one")
+    writer.write([b"one"])
     assert stream.wrote.wait(5)
     assert stream.taken == b"one\n"
     assert writer.close()
@@ -42,9 +42,9 @@ def test_closing_writes_what_is_left_in_order_and_drops_what_comes_later() -> No
     stream = Memory()
     writer = LineWriter(stream, Timer())
     for n in range(1000):
-        writer.write(b"%d" % n)
+        writer.write([b"%d" % n])
     assert writer.close()
-    writer.write(b"late")
+    writer.write([b"late"])
     writer.flush()
     assert stream.lines == [str(n) for n in range(1000)]
     assert writer.dropped == 1
@@ -53,10 +53,10 @@ def test_closing_writes_what_is_left_in_order_and_drops_what_comes_later() -> No
 def test_a_reader_that_does_not_read_costs_lines_not_memory_and_not_the_caller() -> None:
     stream = Stalled()
     writer = LineWriter(stream, max_waiting=10_000)
-    writer.write(b"first")
+    writer.write([b"first"])
     assert stream.called.wait(5)
     for _ in range(1000):
-        writer.write(b"x" * 99)
+        writer.write([b"x" * 99])
     assert writer.dropped > 850
     assert not writer.close(timeout_s=0.01)
     stream.reading.set()
@@ -67,7 +67,7 @@ def test_a_reader_that_does_not_read_costs_lines_not_memory_and_not_the_caller()
 def test_a_reader_that_has_gone_ends_the_writing_without_an_error() -> None:
     stream = HungUp()
     writer = LineWriter(stream)
-    writer.write(b"one")
+    writer.write([b"one"])
     assert stream.wrote.wait(5)
     assert writer.close()
     assert stream.taken == b""
@@ -91,7 +91,7 @@ class Busy(Memory):
 def test_a_busy_terminal_gets_every_byte_once() -> None:
     stream = Busy()
     writer = LineWriter(stream)
-    writer.write(b"0123456789")
+    writer.write([b"0123456789"])
     assert stream.wrote.wait(5)
     assert stream.taken == b"0123456789\n"
     assert writer.close()
@@ -100,7 +100,7 @@ def test_a_busy_terminal_gets_every_byte_once() -> None:
 async def test_writing_and_flushing_do_not_block_the_event_loop() -> None:
     stream, timer = Memory(), Timer()
     writer = LineWriter(stream, timer)
-    writer.write(b"one")
+    writer.write([b"one"])
     timer.fire()
     writer.write_now(b"two")
     assert stream.wrote.wait(5)

@@ -19,9 +19,9 @@ from router.domain.observations import (
     Notice,
     Observation,
     ProbeFinished,
-    RequestFinished,
     RequestRefused,
     RequestReplayed,
+    RequestsFinished,
     TargetEjected,
     TargetRecovered,
 )
@@ -57,7 +57,7 @@ def refusal(**changes: Any) -> RequestRefused:
 
 
 def test_a_finished_request_is_one_line_with_the_promised_names() -> None:
-    (line,) = Log().lines(RequestFinished(entry()))
+    (line,) = Log().lines(RequestsFinished([entry()]))
     assert line == {
         "time": "2025-06-15T15:23:20.000Z",
         "level": "info",
@@ -85,14 +85,14 @@ def test_a_finished_request_is_one_line_with_the_promised_names() -> None:
 
 
 def test_the_searches_of_rerank_are_in_the_line_of_a_request_that_has_some() -> None:
-    (line,) = Log().lines(RequestFinished(entry(api="rerank", usage=Usage(searches=3))))
+    (line,) = Log().lines(RequestsFinished([entry(api="rerank", usage=Usage(searches=3))]))
     assert (line["searches"], line["input_tokens"]) == (3, 0)
 
 
 def test_a_request_that_took_two_attempts_tells_of_both() -> None:
     reason = "first_byte_timeout"
     first = attempt(target="azure/gpt", outcome=Outcome.TIMEOUT, status=None, duration_us=5_000_000, reason=reason)
-    (line,) = Log().lines(RequestFinished(entry(attempts=(first, attempt(attempt=2)))))
+    (line,) = Log().lines(RequestsFinished([entry(attempts=(first, attempt(attempt=2)))]))
     assert (line["attempts"], line["target"]) == (2, "openai/gpt-5-mini")
     assert line["tries"][0] == {
         "target": "azure/gpt",
@@ -108,7 +108,7 @@ LEVELS = [(200, "info"), (404, "info"), (499, "info"), (502, "warning"), (500, "
 
 @pytest.mark.parametrize(("status", "level"), LEVELS)
 def test_the_level_of_a_request_follows_its_status(status: int, level: str) -> None:
-    (line,) = Log().lines(RequestFinished(entry(status=status, code="x", attempts=())))
+    (line,) = Log().lines(RequestsFinished([entry(status=status, code="x", attempts=())]))
     assert (line["level"], line["status"], line["provider"], line["attempts"]) == (level, status, "", 0)
 
 
@@ -155,12 +155,12 @@ def test_every_other_observation_has_a_line_of_its_own(observation: Observation,
 
 
 def test_every_kind_of_observation_is_tried_here() -> None:
-    tried = {type(observation) for observation, _, _ in OTHERS} | {RequestFinished, RequestRefused}
+    tried = {type(observation) for observation, _, _ in OTHERS} | {RequestsFinished, RequestRefused}
     assert tried == set(Observation.__args__)
 
 
 def test_lines_below_the_level_are_not_written() -> None:
-    lines = Log(level="warning").lines(RequestFinished(entry()), *(observation for observation, _, _ in OTHERS))
+    lines = Log(level="warning").lines(RequestsFinished([entry()]), *(observation for observation, _, _ in OTHERS))
     assert {line["level"] for line in lines} == {"warning", "error"}
 
 
@@ -170,7 +170,7 @@ NASTY = "a\nb\r\x1b[31mred\x07\x7f\x9b2J\u202edesrever\u2028next\u200b\ufeff"
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_nothing_a_caller_sends_can_start_a_line_or_move_the_cursor(log_format: str) -> None:
     observations = (
-        RequestFinished(entry(request_id=NASTY, requested_model=NASTY, attempts=(attempt(upstream_model=NASTY),))),
+        RequestsFinished([entry(request_id=NASTY, requested_model=NASTY, attempts=(attempt(upstream_model=NASTY),))]),
         refusal(alias=NASTY, hint=NASTY),
         Failure("req-1", "settle", f"Traceback\n  File x\nValueError: {NASTY}"),
     )
@@ -185,7 +185,7 @@ def test_nothing_a_caller_sends_can_start_a_line_or_move_the_cursor(log_format: 
 
 def test_long_fields_end_after_a_kibibyte_and_tracebacks_keep_their_end() -> None:
     finished, refused, failed = Log().lines(
-        RequestFinished(entry(request_id="r" * 5000, attempts=(attempt(upstream_model="ä" * 5000),))),
+        RequestsFinished([entry(request_id="r" * 5000, attempts=(attempt(upstream_model="ä" * 5000),))]),
         refusal(alias="m" * 5000, hint="h" * 5000),
         Failure("req-1", "settle", "old " * 10_000 + "ValueError: the end"),
     )
@@ -198,7 +198,7 @@ def test_long_fields_end_after_a_kibibyte_and_tracebacks_keep_their_end() -> Non
 
 def test_a_lone_surrogate_loses_itself_and_not_the_line() -> None:
     broken = entry(request_id="a\udc80b", tenant="t\udc80")
-    finished, refused = Log().lines(RequestFinished(broken), refusal(alias="x\udfffy"))
+    finished, refused = Log().lines(RequestsFinished([broken]), refusal(alias="x\udfffy"))
     assert (finished["request_id"], finished["tenant"], refused["alias"]) == ("a?b", "t?", "x?y")
 
 
@@ -229,9 +229,9 @@ def test_no_secret_reaches_a_line_whichever_field_it_comes_by(name: str, log_for
     log = Log(CANARIES["known"], CANARIES["known with quotes"], log_format=log_format, level="debug")
     failed = attempt(outcome=Outcome.SERVER_ERROR, reason=f"answered {canary}")
     text = log.text(
-        RequestFinished(entry(attempts=(failed, attempt(attempt=2)))),
-        RequestFinished(entry(attempts=(failed,))),
-        RequestFinished(entry(requested_model=canary, attempts=(attempt(upstream_model=canary),))),
+        RequestsFinished([entry(attempts=(failed, attempt(attempt=2)))]),
+        RequestsFinished([entry(attempts=(failed,))]),
+        RequestsFinished([entry(requested_model=canary, attempts=(attempt(upstream_model=canary),))]),
         refusal(alias=canary),
         refusal(hint=f"found {canary}, which is wrong"),
         TargetEjected("openai/gpt", canary, 30.0),

@@ -20,9 +20,9 @@ from router.domain.observations import (
     LimiterRestored,
     Notice,
     ProbeFinished,
-    RequestFinished,
     RequestRefused,
     RequestReplayed,
+    RequestsFinished,
     TargetEjected,
     TargetRecovered,
 )
@@ -82,7 +82,7 @@ def refusal(**changes: Any) -> RequestRefused:
 def test_a_finished_request_shows_in_every_family_it_belongs_to(metrics: Metrics) -> None:
     failed = attempt(provider="azure", target="azure/gpt5", outcome=Outcome.TIMEOUT, usage=NOTHING, cost=NanoUSD(0))
     for _ in range(3):
-        metrics.emit(RequestFinished(entry(stream=True, attempts=(failed, attempt(attempt=2)))))
+        metrics.emit(RequestsFinished([entry(stream=True, attempts=(failed, attempt(attempt=2)))]))
     assert value(metrics, "routerd_requests_total", tenant="demo", alias="gpt", api="chat", status="2xx", code="") == 3
     assert value(metrics, "routerd_request_duration_seconds_count", alias="gpt", stream="true") == 3
     assert value(metrics, "routerd_request_duration_seconds_sum", alias="gpt", stream="true") == pytest.approx(3.72)
@@ -99,10 +99,10 @@ def test_a_finished_request_shows_in_every_family_it_belongs_to(metrics: Metrics
 
 def test_searches_are_counted_where_there_are_any(metrics: Metrics) -> None:
     labels = {"alias": "gpt", "provider": "openai"}
-    metrics.emit(RequestFinished(entry()))
+    metrics.emit(RequestsFinished([entry()]))
     assert value(metrics, "routerd_searches_total", **labels) is None
     for searches in (2, 3):
-        metrics.emit(RequestFinished(entry(api="rerank", attempts=(attempt(usage=Usage(searches=searches)),))))
+        metrics.emit(RequestsFinished([entry(api="rerank", attempts=(attempt(usage=Usage(searches=searches)),))]))
     assert value(metrics, "routerd_searches_total", **labels) == 5
 
 
@@ -127,7 +127,7 @@ def test_ten_thousand_random_labels_add_no_series_beyond_other(metrics: Metrics)
         for _ in range(times):
             thrown = attempt(alias=word(), provider=word(), target=word())
             changes: dict[str, Any] = {"alias": word(), "api": word(), "code": word(), "status": chance.randrange(100, 700)}
-            metrics.emit(RequestFinished(entry(attempts=(thrown,), **changes)))
+            metrics.emit(RequestsFinished([entry(attempts=(thrown,), **changes)]))
             metrics.emit(refusal(alias=word(), code=word(), route=word()))
             metrics.emit(TargetEjected(word(), word(), 1.0))
             metrics.emit(ProbeFinished(word(), ok=False, reason=word(), duration_us=1))
@@ -143,7 +143,7 @@ def test_ten_thousand_random_labels_add_no_series_beyond_other(metrics: Metrics)
 
 def test_tenants_beyond_the_cap_are_counted_as_other(metrics: Metrics) -> None:
     for n in range(MAX_TENANTS + 50):
-        metrics.emit(RequestFinished(entry(tenant=f"t{n}")))
+        metrics.emit(RequestsFinished([entry(tenant=f"t{n}")]))
     samples = scrape(metrics)
     tenants = {dict(labels)["tenant"] for name, labels in samples if name == "routerd_requests_total"}
     assert len(tenants) == MAX_TENANTS + 1
@@ -151,11 +151,11 @@ def test_tenants_beyond_the_cap_are_counted_as_other(metrics: Metrics) -> None:
 
 
 def test_a_reload_changes_what_may_be_a_label_and_resets_nothing(metrics: Metrics) -> None:
-    metrics.emit(RequestFinished(entry()))
-    metrics.emit(RequestFinished(entry(alias="claude")))
+    metrics.emit(RequestsFinished([entry()]))
+    metrics.emit(RequestsFinished([entry(alias="claude")]))
     metrics.reconfigure(snapshot("claude", fingerprint="f2"))
-    metrics.emit(RequestFinished(entry()))
-    metrics.emit(RequestFinished(entry(alias="claude")))
+    metrics.emit(RequestsFinished([entry()]))
+    metrics.emit(RequestsFinished([entry(alias="claude")]))
     counts = {
         alias: value(metrics, "routerd_requests_total", tenant="demo", alias=alias, api="chat", status="2xx", code="")
         for alias in ("gpt", "claude", "other")
@@ -167,7 +167,7 @@ def test_a_reload_changes_what_may_be_a_label_and_resets_nothing(metrics: Metric
 
 def test_a_wildcard_alias_is_one_label_whatever_it_passes_on(metrics: Metrics) -> None:
     passed = attempt(alias="openai/*", target="openai/", upstream_model="gpt-4.1")
-    metrics.emit(RequestFinished(entry(alias="openai/*", requested_model="openai/gpt-4.1", attempts=(passed,))))
+    metrics.emit(RequestsFinished([entry(alias="openai/*", requested_model="openai/gpt-4.1", attempts=(passed,))]))
     assert value(metrics, "routerd_attempts_total", alias="openai/*", provider="openai", target="openai/", outcome="ok") == 1
 
 

@@ -47,7 +47,7 @@ def test_writes_are_whole_lines_and_no_larger_than_may_stay_in_one_piece() -> No
     writer = LineWriter(stream, lambda _, __: None, max_write=100)
     lines = [b"x" * size for size in (30, 30, 30, 99, 100, 250, 1, 98, 0, 40)]
     for line in lines:
-        writer.write(line)
+        writer.write([line])
     assert writer.close()
     assert stream.taken == b"".join(line + b"\n" for line in lines)
     assert all(piece.endswith(b"\n") for piece in stream.writes)
