@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from router.domain.errors import StorageUnavailable
+from router.storage.insertions import Grouped, Insertion
 
 T = TypeVar("T")
 
@@ -87,6 +88,10 @@ class Queries(Protocol):
 class Transaction(Queries, Protocol):
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Execute one statement for each of `rows`."""
+        ...
+
+    async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
+        """Insert rows, table by table."""
         ...
 
 

@@ -1,14 +1,16 @@
 """One ledger entry as rows of `requests`, `attempts` and `tags`, and back."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import structs
 
 from router.domain.budgets import Posting
-from router.domain.ledger import AttemptEntry, LedgerEntry, Outcome
+from router.domain.ledger import OUTCOME_NAMES, AttemptEntry, LedgerEntry, Outcome
 from router.domain.usage import NanoUSD, Usage
 from router.storage.database import Row
+from router.storage.insertions import Insertion
 
 MAX_BIGINT = 2**63 - 1
 MAX_TEXT = 16_384  # characters; PostgreSQL's indexes take less, but what is indexed is short by its nature
@@ -18,59 +20,130 @@ _COUNTS = (
     *("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("audio_input_tokens", "audio_output_tokens", "searches"),
 )
-_USAGE_COLUMNS = (*_COUNTS, "estimated", "suspect", "cost_nano", "price_known")
-_REQUEST_COLUMNS = (
-    *("id", "request_id", "tenant_id", "tenant_name", "key_id", "key_name", "api", "alias", "requested_model", "stream"),
-    *("outcome", "status", "code", "started_at", "duration_us", "first_byte_us"),
-    *_USAGE_COLUMNS,
-    *("end_user", "metadata", "fingerprint", "draw", "facets", "health", "member"),
+_SHARED_USAGE = (
+    *("cache_write_tokens", "audio_input_tokens", "audio_output_tokens", "searches", "estimated", "suspect", "price_known"),
 )
-_ATTEMPT_COLUMNS = (
-    *("request", "attempt", "alias", "provider", "target", "upstream_model", "credential", "outcome", "started_at"),
-    *("duration_us", "status", "first_byte_us"),
-    *_USAGE_COLUMNS,
-    *("held_nano", "upstream_request_id", "reason"),
+_OWN_USAGE = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "cost_nano")
+
+REQUESTS = Insertion(
+    "requests",
+    (
+        *("tenant_id", "tenant_name", "key_id", "key_name", "api", "alias", "requested_model", "stream", "outcome"),
+        *("status", "code", "fingerprint", "health", "member", *_SHARED_USAGE),
+    ),
+    (
+        *("id", "request_id", "started_at", "duration_us", "first_byte_us", "end_user", "metadata", "draw", "facets"),
+        *_OWN_USAGE,
+    ),
 )
+ATTEMPTS = Insertion(
+    "attempts",
+    ("alias", "provider", "target", "upstream_model", "credential", "outcome", "status", "reason", *_SHARED_USAGE),
+    (
+        *("request", "attempt", "started_at", "duration_us", "first_byte_us", "held_nano", "upstream_request_id"),
+        *_OWN_USAGE,
+    ),
+)
+TAGS = Insertion("tags", ("name", "value"), ("request",))
+
+_Rows = dict[tuple[Any, ...], list[tuple[Any, ...]]]
 
 
-def _insert(table: str, columns: Sequence[str]) -> str:
-    numbers = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({numbers}) ON CONFLICT DO NOTHING"
+def request_rows(entries: Iterable[LedgerEntry]) -> _Rows:
+    """For REQUESTS."""
+    rows: _Rows = defaultdict(list)
+    for entry in entries:
+        usage = entry.usage
+        shared = (
+            entry.tenant_id,
+            entry.tenant,
+            entry.key_id,
+            entry.key,
+            entry.api,
+            entry.alias,
+            entry.requested_model,
+            entry.stream,
+            OUTCOME_NAMES[entry.outcome],
+            entry.status,
+            entry.code,
+            entry.fingerprint,
+            entry.health,
+            entry.member,
+            usage.cache_write_tokens,
+            usage.audio_input_tokens,
+            usage.audio_output_tokens,
+            usage.searches,
+            usage.estimated,
+            usage.suspect,
+            entry.price_known,
+        )
+        own = (
+            entry.id,
+            entry.request_id,
+            entry.started_at,
+            entry.duration_us,
+            entry.first_byte_us,
+            entry.user,
+            entry.metadata,
+            entry.draw,
+            entry.facets,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_input_tokens,
+            usage.reasoning_tokens,
+            entry.cost,
+        )
+        rows[shared].append(own)
+    return rows
 
 
-INSERT_REQUEST = _insert("requests", _REQUEST_COLUMNS)
-INSERT_ATTEMPT = _insert("attempts", _ATTEMPT_COLUMNS)
-INSERT_TAG = _insert("tags", ("request", "name", "value"))
+def attempt_rows(attempts: Iterable[tuple[str, AttemptEntry]]) -> _Rows:
+    """For ATTEMPTS, of attempts with the id of their request."""
+    rows: _Rows = defaultdict(list)
+    for request, attempt in attempts:
+        usage = attempt.usage
+        shared = (
+            attempt.alias,
+            attempt.provider,
+            attempt.target,
+            attempt.upstream_model,
+            attempt.credential,
+            OUTCOME_NAMES[attempt.outcome],
+            attempt.status,
+            attempt.reason,
+            usage.cache_write_tokens,
+            usage.audio_input_tokens,
+            usage.audio_output_tokens,
+            usage.searches,
+            usage.estimated,
+            usage.suspect,
+            attempt.price_known,
+        )
+        own = (
+            request,
+            attempt.attempt,
+            attempt.started_at,
+            attempt.duration_us,
+            attempt.first_byte_us,
+            attempt.held,
+            attempt.upstream_request_id,
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_input_tokens,
+            usage.reasoning_tokens,
+            attempt.cost,
+        )
+        rows[shared].append(own)
+    return rows
 
 
-def request_row(entry: LedgerEntry) -> tuple[Any, ...]:
-    """The values of _REQUEST_COLUMNS, in their order."""
-    return (
-        *(entry.id, entry.request_id, entry.tenant_id, entry.tenant, entry.key_id, entry.key, entry.api, entry.alias),
-        *(entry.requested_model, int(entry.stream), entry.outcome.value, entry.status, entry.code, entry.started_at),
-        *(entry.duration_us, entry.first_byte_us),
-        *_usage_values(entry.usage, entry.cost, entry.price_known),
-        *(entry.user, entry.metadata, entry.fingerprint, entry.draw, entry.facets, entry.health),
-        entry.member,
-    )
-
-
-def attempt_row(request: str, entry: AttemptEntry) -> tuple[Any, ...]:
-    """The values of _ATTEMPT_COLUMNS, in their order."""
-    return (
-        *(request, entry.attempt, entry.alias, entry.provider, entry.target, entry.upstream_model, entry.credential),
-        *(entry.outcome.value, entry.started_at, entry.duration_us, entry.status, entry.first_byte_us),
-        *_usage_values(entry.usage, entry.cost, entry.price_known),
-        *(entry.held, entry.upstream_request_id, entry.reason),
-    )
-
-
-def _usage_values(usage: Usage, cost: NanoUSD, price_known: bool) -> tuple[int, ...]:
-    return (
-        *(usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cache_write_tokens),
-        *(usage.reasoning_tokens, usage.audio_input_tokens, usage.audio_output_tokens, usage.searches),
-        *(int(usage.estimated), int(usage.suspect), cost, int(price_known)),
-    )
+def tag_rows(entries: Iterable[LedgerEntry]) -> _Rows:
+    """For TAGS."""
+    rows: _Rows = defaultdict(list)
+    for entry in entries:
+        for tag in entry.tags:
+            rows[tag].append((entry.id,))
+    return rows
 
 
 def entry_of(row: Row, attempts: Sequence[Row], tags: Sequence[Row]) -> LedgerEntry:

@@ -4,18 +4,20 @@ Whoever changes posted, leased or a lease holds the lock of its budget_periods r
 keys. On SQLite the one writer is that lock.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from router.domain.ledger import AttemptEntry, LedgerEntry
 from router.storage.database import Row, Transaction
-from router.storage.ledger_rows import INSERT_ATTEMPT, INSERT_REQUEST, INSERT_TAG, attempt_row, request_row
+from router.storage.insertions import Grouped, Insertion
+from router.storage.ledger_rows import ATTEMPTS, REQUESTS, TAGS, attempt_rows, request_rows, tag_rows
 
 # Neither driver returns rows from many executions. On SQLite nobody else writes between question and insertion; on
 # PostgreSQL the rows tell which transaction inserted them, and all postings go in by one statement.
 _KNOWN_ATTEMPTS = "SELECT request, attempt FROM attempts WHERE request IN (SELECT value FROM json_each($1))"
-_INSERT_POSTING = "INSERT INTO postings (request, attempt, budget, period, cost_nano) VALUES ($1, $2, $3, $4, $5)"
+_POSTINGS = Insertion("postings", ("budget", "period"), ("request", "attempt", "cost_nano"), may_exist=False)
 _INSERT_NEW_POSTINGS = """
     INSERT INTO postings (request, attempt, budget, period, cost_nano)
     SELECT a.request, a.attempt, g.value->>2, g.value->>3, a.cost_nano
@@ -38,56 +40,69 @@ _LESS_REMAINING = f"""
 
 _Name = tuple[str, int]  # request, attempt
 _Posting = tuple[str, int, str, str, int, bool]  # a row of `postings`, and whether a lease covered it
+_Wished = Mapping[tuple[str, int, str], _Posting]  # a budget takes an attempt's cost once
 
 
-async def write_entries(tx: Transaction, engine: str, entries: Sequence[LedgerEntry], instance: str) -> None:
+async def write_entries(tx: Transaction, engine: str, entries: Iterable[LedgerEntry], instance: str) -> None:
     """Insert requests, attempts and tags that do not exist yet, and post the attempts that were new.
 
     `instance` is whose leases covered them, "" for nobody's. Raises StorageUnavailable, ValueRefused.
     """
-    in_order = sorted(entries, key=_id)  # or two processes with the same entries would wait for each other
-    attempts = [(entry.id, attempt) for entry in in_order for attempt in entry.attempts]
-    await tx.many(INSERT_REQUEST, [request_row(entry) for entry in in_order])
-    if any(attempt.postings for _, attempt in attempts):
-        await _insert_and_post(tx, engine, attempts, instance)
-    else:
-        await tx.many(INSERT_ATTEMPT, [attempt_row(*attempt) for attempt in attempts])
-    await tx.many(INSERT_TAG, [(entry.id, name, value) for entry in in_order for name, value in entry.tags])
-
-
-def _id(entry: LedgerEntry) -> str:
-    return entry.id
-
-
-async def _insert_and_post(
-    tx: Transaction, engine: str, attempts: Sequence[tuple[str, AttemptEntry]], instance: str
-) -> None:
-    rows = [attempt_row(*attempt) for attempt in attempts]
-    first = {(request, attempt.attempt): attempt for request, attempt in reversed(attempts)}
+    requests: dict[str, LedgerEntry] = {}
+    attempts: dict[_Name, AttemptEntry] = {}
+    for entry in entries:
+        requests.setdefault(entry.id, entry)
+        for attempt in entry.attempts:
+            attempts.setdefault((entry.id, attempt.attempt), attempt)
+    rows = [
+        (REQUESTS, request_rows(requests.values())),
+        (ATTEMPTS, attempt_rows((name[0], attempt) for name, attempt in attempts.items())),
+        (TAGS, tag_rows(requests.values())),
+    ]
+    wished = {posting[:3]: posting for posting in _postings(attempts)}
     if engine == "sqlite":
-        requests = msgspec.json.encode(list({request for request, _ in first})).decode()
-        known = {_name_of(row) for row in await tx.all(_KNOWN_ATTEMPTS, requests)}
-        await tx.many(INSERT_ATTEMPT, rows)
-        new = list(_postings(first, known))
-        await tx.many(_INSERT_POSTING, [posting[:5] for posting in new])
+        new = await _new_on_sqlite(tx, wished)
+        await tx.insert(*rows, (_POSTINGS, _posting_rows(new)))
     else:
-        await tx.many(INSERT_ATTEMPT, rows)
-        wished = {posting[:3]: posting for posting in _postings(first, ())}
-        given = msgspec.json.encode([posting[:4] for posting in wished.values()]).decode()
-        new = [wished[(*_name_of(row), row["budget"])] for row in await tx.all(_INSERT_NEW_POSTINGS, given)]
+        await tx.insert(*rows)
+        new = await _inserted_on_postgres(tx, wished)
     await _post(tx, new, instance)
+
+
+async def _new_on_sqlite(tx: Transaction, wished: _Wished) -> list[_Posting]:
+    """The postings of attempts that are not there yet."""
+    if not wished:
+        return []
+    requests = msgspec.json.encode(list({request for request, _, _ in wished})).decode()
+    known = {_name_of(row) for row in await tx.all(_KNOWN_ATTEMPTS, requests)}
+    return [posting for posting in wished.values() if posting[:2] not in known]
+
+
+async def _inserted_on_postgres(tx: Transaction, wished: _Wished) -> list[_Posting]:
+    """The postings of attempts that this transaction has inserted, which are inserted too."""
+    if not wished:
+        return []
+    given = msgspec.json.encode([posting[:4] for posting in wished.values()]).decode()
+    return [wished[(*_name_of(row), row["budget"])] for row in await tx.all(_INSERT_NEW_POSTINGS, given)]
 
 
 def _name_of(row: Row) -> _Name:
     return row["request"], row["attempt"]
 
 
-def _postings(attempts: Mapping[_Name, AttemptEntry], known: Collection[_Name]) -> Iterator[_Posting]:
+def _postings(attempts: Mapping[_Name, AttemptEntry]) -> Iterator[_Posting]:
     """What cost nothing leaves no trace in a budget."""
-    for name, attempt in attempts.items():
-        if attempt.cost and name not in known:
+    for (request, number), attempt in attempts.items():
+        if attempt.cost:
             for posting in attempt.postings:
-                yield *name, posting.budget, posting.period, attempt.cost, posting.is_leased
+                yield request, number, posting.budget, posting.period, attempt.cost, posting.is_leased
+
+
+def _posting_rows(new: Iterable[_Posting]) -> Grouped:
+    rows: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
+    for request, attempt, budget, period, cost, _ in new:
+        rows[budget, period].append((request, attempt, cost))
+    return rows
 
 
 async def _post(tx: Transaction, new: Sequence[_Posting], instance: str) -> None:

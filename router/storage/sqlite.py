@@ -12,6 +12,7 @@ import aiosqlite
 
 from router.domain.errors import StorageUnavailable
 from router.storage.database import Queries, Row, Transaction, ValueRefused, numbered_for_sqlite, to_the_end, unavailable
+from router.storage.insertions import Grouped, Insertion, statements
 
 BUSY_TIMEOUT_S = 5.0
 EXCLUSIVE_WAIT_S = 120.0
@@ -151,6 +152,11 @@ class _SqliteTransaction:
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
             await self._connection.execute_many(sql, rows)
+
+    async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
+        for batch in batches:
+            for sql, rows in statements(*batch):
+                await self._connection.execute_many(sql, rows)
 
 
 @asynccontextmanager

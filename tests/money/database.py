@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from router.storage.database import Queries, Row, Transaction, numbered_for_sqlite, unavailable
+from router.storage.insertions import Grouped, Insertion, statements
 from router.storage.sqlite import translate
 from tests.money.loop import VirtualLoop
 
@@ -179,6 +180,11 @@ class _Stepped:
             self._connection.executemany(numbered_for_sqlite(sql), rows)
         except Exception as error:
             raise translate(error) from error
+
+    async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
+        for batch in batches:
+            for sql, rows in statements(*batch):
+                await self.many(sql, rows)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from router.storage.database import Queries, Row, Transaction, to_the_end
+from router.storage.insertions import Grouped, Insertion
 from router.storage.migrate import migrate
 from router.storage.postgres import PostgresDatabase
 from tests.money.database import Weather
@@ -155,3 +156,6 @@ class _Stepped:
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         await self._db.do(self._real.many, sql, rows)
+
+    async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
+        await self._db.do(self._real.insert, *batches)

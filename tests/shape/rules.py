@@ -20,7 +20,7 @@ NAMES_THAT_SAY_NOTHING = frozenset({"utils", "helpers", "common", "base", "manag
 # The one file whose docstring is a drawing: the error tree.
 DRAWN_DOCSTRINGS = frozenset({"router/domain/errors.py"})
 # Functions that make statements of the program's own constants, once, at import.
-MAKES_CONSTANT_SQL = frozenset({"router/storage/ledger_rows.py:_insert"})
+MAKES_CONSTANT_SQL = frozenset({"router/storage/insertions.py:sql"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
