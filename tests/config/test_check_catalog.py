@@ -32,6 +32,7 @@ from tests.config.samples import catalog, only, problems
             "second time",
             "one target",
         ),
+        (['{alias: "a\\nb", targets: [{provider: demo}]}'], "model_catalog[0].alias", "a", "without control characters"),
         (["{alias: 'a*b', targets: [{provider: demo}]}"], "model_catalog[0].alias", '"a*b"', "last character"),
         (
             ["{alias: a, strategy: random, targets: [{provider: demo}]}"],

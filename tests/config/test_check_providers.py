@@ -12,6 +12,7 @@ from tests.config.samples import only, problems
     ("text", "key", "found", "expected"),
     [
         ("providers: {p: {}}\n", "providers.p.type", "nothing", "the key type"),
+        ('providers: {"p\\r": {type: simulated}}\n', "providers.p\r", "p", "without control characters"),
         ("providers: {p: {type: openai}}\n", "providers.p", "nothing", "api_key"),
         ("providers: {p: {type: openai, api_key: ''}}\n", "providers.p", "an empty credential", "api_key"),
         ("providers: {p: {type: openai, api_key: k, api_keys: [{key: l}]}}\n", "providers.p", "both", "one of the two"),

@@ -107,6 +107,17 @@ async def test_two_pipelined_requests_get_two_answers_in_order(routerd: Daemon) 
         assert [(await wire.reply()).headers["x-request-id"] for _ in range(2)] == ["first", "second"]
 
 
+async def test_a_body_that_fills_every_buffer_holds_up_no_request_behind_it(routerd: Daemon) -> None:
+    """Reading stops while a large body waits to be read, and must go on for it and for what was sent behind it."""
+    async with Wire(routerd) as wire:
+        for number in range(3):
+            wire.post(PATH, chat("m", padding="x" * 900_000), X_Request_Id=f"large-{number}")
+            wire.post(PATH, chat("m"), X_Request_Id=f"small-{number}")
+        answers = [await wire.reply() for _ in range(6)]
+    assert [a.headers["x-request-id"] for a in answers] == [f"{size}-{n}" for n in range(3) for size in ("large", "small")]
+    assert {a.status for a in answers} == {200}
+
+
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 async def test_a_body_over_the_limit_is_a_413(routerd: Daemon, sim: Simulator, chunked: bool) -> None:
     data = json.dumps(chat("m", case="large", padding="x" * 2**21)).encode()
