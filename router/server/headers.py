@@ -33,10 +33,10 @@ Incoming = CIMultiDictProxy[str]
 
 def presented_key(headers: Incoming) -> str | None:
     """The key as `Authorization: Bearer ...`, else as `x-api-key`."""
-    authorization = headers.get("Authorization")
+    authorization = headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer" and token:
+        if (scheme == "Bearer" or scheme.lower() == "bearer") and token:
             return token.strip()
     return headers.get("x-api-key")
 
@@ -180,13 +180,11 @@ def limit_lines(allowance: Allowance) -> str:
 def budget_lines(purse: Purse) -> str:
     """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
     spent = purse.spent
-    left = purse.budget.limit - spent
+    left = NanoUSD(purse.budget.limit - spent)
     reset = f"X-Budget-Reset: {purse.reset_text}\r\n" if purse.reset_text else ""
     warning = "X-Budget-Warning: true\r\n" if spent >= purse.warns_at else ""
-    return (
-        f"X-Budget-Limit-USD: {purse.limit_text}\r\n"
-        f"X-Budget-Remaining-USD: {usd_text(NanoUSD(max(0, left)))}\r\n{reset}{warning}"
-    )
+    remaining = usd_text(left) if left > 0 else "0.0"
+    return f"X-Budget-Limit-USD: {purse.limit_text}\r\nX-Budget-Remaining-USD: {remaining}\r\n{reset}{warning}"
 
 
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, str]:
