@@ -160,18 +160,22 @@ def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
             left = limit - window.tokens
             if by_tokens is None or left < left_tokens:
                 by_tokens, limit_tokens, left_tokens, held = window, limit, left, hold
+    if left_requests < 0:
+        left_requests = 0
+    if left_tokens < 0:
+        left_tokens = 0
     if by_requests is None:
         if by_tokens is None:
             return UNLIMITED
         reset_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
-        return Allowance(None, None, None, limit_tokens, max(0, left_tokens), reset_ms)
+        return Allowance(None, None, None, limit_tokens, left_tokens, reset_ms)
     # A slot has one request at least, so the next to leave are those of the oldest.
     oldest = by_requests.oldest
     reset_ms = 0 if oldest is None else -(-(oldest.last_us + WINDOW_US - now_us) // 1000)
     if by_tokens is None:
-        return Allowance(limit_requests, max(0, left_requests), reset_ms)
+        return Allowance(limit_requests, left_requests, reset_ms)
     reset_tokens_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
-    return Allowance(limit_requests, max(0, left_requests), reset_ms, limit_tokens, max(0, left_tokens), reset_tokens_ms)
+    return Allowance(limit_requests, left_requests, reset_ms, limit_tokens, left_tokens, reset_tokens_ms)
 
 
 def _refusal(checked: Sequence[_Checked], now_us: int) -> Refusal:
