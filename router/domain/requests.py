@@ -9,7 +9,7 @@ import msgspec
 
 from router.domain.errors import InvalidRequest
 from router.domain.identity import Scope
-from router.domain.json_scan import Span, member_span, outline, string_value, top_level_members
+from router.domain.json_scan import OUTLINED_FROM, Span, member_span, outline, string_value, top_level_members
 
 
 class Kind(StrEnum):
@@ -106,10 +106,11 @@ _Cap = Annotated[int, msgspec.Meta(ge=-1, le=_MOST)]
 _Number = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 
 
-class Fields(msgspec.Struct, frozen=True):
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """The top-level fields that decide routing, limits and splicing. Everything else travels unread.
 
-    Types and ranges are checked by the decoder; `Raw` values are checked where they are used.
+    Types and ranges are checked by the decoder; `Raw` values are checked where they are used. What is decoded is a tree:
+    nothing in it leads back, so there is nothing for the garbage collector.
     """
 
     model: str | None = None
@@ -145,7 +146,7 @@ _DECODER = msgspec.json.Decoder(Fields)
 _NOTHING: frozenset[bytes] = frozenset()
 
 
-class ModelRequest(msgspec.Struct, frozen=True):
+class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     """One inference request. Frozen: every attempt builds its own body from the same bytes."""
 
     api: Api
@@ -222,7 +223,7 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
         raise InvalidRequest(_located(str(error)), param=_param(str(error))) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    short = outline(body)
+    short = body if len(body) < OUTLINED_FROM else outline(body)
     is_escaped = False
     if b"\\" in short and b"\\u00" in short:
         is_escaped = _ESCAPED_NAME_LETTER.search(short) is not None

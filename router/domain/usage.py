@@ -137,5 +137,8 @@ def usd_text(amount: NanoUSD) -> str:
     """Decimal USD without exponent or trailing zeros: 1500 -> "0.0000015"; at least one digit on each side."""
     if amount < 0:
         return f"-{usd_text(NanoUSD(-amount))}"
-    digits = str(amount).zfill(10)
-    return f"{digits[:-9]}.{digits[-9:].rstrip('0') or '0'}"
+    digits = str(amount)
+    point = len(digits) - 9
+    if point > 0:
+        return f"{digits[:point]}.{digits[point:].rstrip('0') or '0'}"
+    return f"0.{digits.zfill(9).rstrip('0') or '0'}"

@@ -71,7 +71,7 @@ class Authenticator:
         self._reach = reach
         self._clock = clock
         self._digest = digest
-        self._cache_key = cache_key
+        self._keyed = blake2b(digest_size=16, key=cache_key)
         self._dummy = digest("")
         self._known: dict[bytes, _Known] = {}
         self._missing: dict[str, float] = {}
@@ -107,7 +107,9 @@ class Authenticator:
         return principal
 
     def _name(self, presented: str) -> bytes:
-        return blake2b(presented.encode("utf-8", "surrogateescape"), digest_size=16, key=self._cache_key).digest()
+        digest = self._keyed.copy()
+        digest.update(presented.encode("utf-8", "surrogateescape"))
+        return digest.digest()
 
     def forget(self) -> None:
         """Read everything again: the file or the database has changed. What was known serves only if that fails."""

@@ -53,13 +53,14 @@ class AddressWindows:
         key = self._key_of(address)
         if key is None:
             return None
-        now_us = int(self._clock.monotonic() * 1e6)
-        if now_us >= self._table.due_us:
-            self._table.forget_idle(now_us)
-        window = self._table.windows.get(key)
-        if window is None:
-            window = self._table.remember(key, now_us)
-        window.expire(now_us)
+        now_us, table = int(self._clock.monotonic() * 1e6), self._table
+        if now_us >= table.due_us:
+            table.forget_idle(now_us)
+        windows = table.windows
+        window = windows[key] if key in windows else table.remember(key, now_us)
+        oldest = window.oldest
+        if oldest is not None and oldest.last_us <= now_us - WINDOW_US:
+            window.expire(now_us)
         if window.requests >= limit:
             wait_us = WINDOW_US if limit == 0 else window.requests_free_us(window.requests + 1 - limit, now_us)
             return -(-wait_us // 1000)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from router.domain.limits import (
     UNLIMITED,
     Allowance,
@@ -23,24 +25,22 @@ _Hold = tuple[Window, Slot, int]
 _Checked = tuple[LimitRule, Window, int]
 
 
-class HeldReservation:
+class HeldReservation(msgspec.Struct):
     """Implements domain.ports.Reservation: the windows one request was counted in, until it is settled."""
 
-    __slots__ = ("_holds", "allowance")
-
-    def __init__(self, allowance: Allowance, holds: Sequence[_Hold]) -> None:
-        self.allowance = allowance
-        self._holds = holds
+    allowance: Allowance
+    holds: Sequence[_Hold]
 
     def settle(self, tokens: int) -> None:
-        holds, self._holds = self._holds, ()
+        holds, self.holds = self.holds, ()
         if tokens < 0:
             tokens = 0
         for window, slot, held in holds:
             window.parallel -= 1
             if slot.counted:
-                slot.tokens += tokens - held
-                window.tokens += tokens - held
+                change = tokens - held
+                slot.tokens += change
+                window.tokens += change
 
 
 class MemoryLimiter:
@@ -160,16 +160,22 @@ def _allowance(checked: Sequence[_Checked], now_us: int) -> Allowance:
             left = limit - window.tokens
             if by_tokens is None or left < left_tokens:
                 by_tokens, limit_tokens, left_tokens, held = window, limit, left, hold
+    if left_requests < 0:
+        left_requests = 0
+    if left_tokens < 0:
+        left_tokens = 0
     if by_requests is None:
         if by_tokens is None:
             return UNLIMITED
         reset_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
-        return Allowance(None, None, None, limit_tokens, max(0, left_tokens), reset_ms)
-    reset_ms = -(-by_requests.requests_free_us(1, now_us) // 1000)
+        return Allowance(None, None, None, limit_tokens, left_tokens, reset_ms)
+    # A slot has one request at least, so the next to leave are those of the oldest.
+    oldest = by_requests.oldest
+    reset_ms = 0 if oldest is None else -(-(oldest.last_us + WINDOW_US - now_us) // 1000)
     if by_tokens is None:
-        return Allowance(limit_requests, max(0, left_requests), reset_ms)
+        return Allowance(limit_requests, left_requests, reset_ms)
     reset_tokens_ms = -(-by_tokens.tokens_free_us(held, now_us) // 1000)
-    return Allowance(limit_requests, max(0, left_requests), reset_ms, limit_tokens, max(0, left_tokens), reset_tokens_ms)
+    return Allowance(limit_requests, left_requests, reset_ms, limit_tokens, left_tokens, reset_tokens_ms)
 
 
 def _refusal(checked: Sequence[_Checked], now_us: int) -> Refusal:

@@ -32,7 +32,7 @@ class Edge:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         serving = self._serving
         # The request id is the caller's X-Request-Id if that is well formed, else ours.
-        own, sent = serving.ids.new(), request.headers.get("X-Request-Id")
+        own, sent = serving.ids.new(), request.headers.get("x-request-id")
         notes = Notes(own, own if sent is None or not _REQUEST_ID.fullmatch(sent) else sent)
         serving.inflight += 1
         try:
@@ -56,7 +56,8 @@ class Edge:
 
     def _handler(self, request: web.BaseRequest, notes: Notes) -> Handler:
         """Who answers, once the request may be heard. Raises what refuses it."""
-        method, path = request.method, request.raw_path
+        message = request._message  # noqa: SLF001  its properties cost more than what is done with them
+        method, path = message.method, message.path
         route = self._table.exact.get(path)
         if route is None:
             path = request.path

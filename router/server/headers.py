@@ -13,7 +13,7 @@ from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
 from router.gateway.plan import OWN
 from router.gateway.purses import Purse
-from router.gateway.settle import Case
+from router.gateway.settle import Caller, Case
 
 MAX_TAGS = 16
 SERVER = "routerd"
@@ -33,19 +33,28 @@ Incoming = CIMultiDictProxy[str]
 
 def presented_key(headers: Incoming) -> str | None:
     """The key as `Authorization: Bearer ...`, else as `x-api-key`."""
-    authorization = headers.get("Authorization")
+    authorization = headers.get("authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() == "bearer" and token:
+        if (scheme == "Bearer" or scheme.lower() == "bearer") and token:
             return token.strip()
     return headers.get("x-api-key")
 
 
-def timeout_of(headers: Incoming) -> float | None:
-    """`x-router-timeout` in seconds. Raises InvalidRequest."""
-    text = headers.get("x-router-timeout")
-    if text is None:
-        return None
+def caller_of(headers: Incoming, id_: str, request_id: str) -> Caller:
+    """What the caller says about itself. Raises InvalidRequest."""
+    timeout, tags = headers.get("x-router-timeout"), headers.get("x-router-tags")
+    return Caller(
+        id_,
+        request_id,
+        None if timeout is None else _seconds(timeout),
+        headers.get("x-router-tier") or headers.get("x-optyx-tier"),
+        _tags(tags) if tags else (),
+    )
+
+
+def _seconds(text: str) -> float:
+    """`x-router-timeout`. Raises InvalidRequest."""
     try:
         seconds = float(text)
     except ValueError:
@@ -55,15 +64,8 @@ def timeout_of(headers: Incoming) -> float | None:
     return seconds
 
 
-def tier_of(headers: Incoming) -> str | None:
-    return headers.get("x-router-tier") or headers.get("x-optyx-tier")
-
-
-def tags_of(headers: Incoming) -> tuple[tuple[str, str], ...]:
+def _tags(text: str) -> tuple[tuple[str, str], ...]:
     """`x-router-tags: team=a,env=prod`. Raises InvalidRequest."""
-    text = headers.get("x-router-tags")
-    if not text:
-        return ()
     parts = [part.strip() for part in text.split(",") if part.strip()]
     wrong = next((part for part in parts if not _TAG.fullmatch(part)), None)
     if wrong is not None or len(parts) > MAX_TAGS:
@@ -180,13 +182,11 @@ def limit_lines(allowance: Allowance) -> str:
 def budget_lines(purse: Purse) -> str:
     """Where a budget stands: of answers the one nearest to its end, of a 402 the one that refused."""
     spent = purse.spent
-    left = purse.budget.limit - spent
+    left = NanoUSD(purse.budget.limit - spent)
     reset = f"X-Budget-Reset: {purse.reset_text}\r\n" if purse.reset_text else ""
     warning = "X-Budget-Warning: true\r\n" if spent >= purse.warns_at else ""
-    return (
-        f"X-Budget-Limit-USD: {purse.limit_text}\r\n"
-        f"X-Budget-Remaining-USD: {usd_text(NanoUSD(max(0, left)))}\r\n{reset}{warning}"
-    )
+    remaining = usd_text(left) if left > 0 else "0.0"
+    return f"X-Budget-Limit-USD: {purse.limit_text}\r\nX-Budget-Remaining-USD: {remaining}\r\n{reset}{warning}"
 
 
 def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> Mapping[str, str]:

@@ -17,19 +17,16 @@ from router.gateway.generation import Generation
 from router.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from router.gateway.idempotency import KeyedRequest
 from router.gateway.pipeline import Open, Opened
-from router.gateway.settle import Caller
 from router.gateway.stateful import Stateful
 from router.server.headers import (
     answer_lines,
     budget_lines,
+    caller_of,
     cors_headers,
     headers_in,
     lines_of,
     presented_key,
     receipt_headers,
-    tags_of,
-    tier_of,
-    timeout_of,
 )
 from router.server.keyed_call import KeyedCall
 from router.server.notes import Notes
@@ -66,7 +63,7 @@ class Inference:
         notes.principal = principal
         if not principal.has_scope(self._scope):
             raise ScopeMissing(f"this key lacks the scope {self._scope.value!r}")
-        caller = Caller(notes.id, notes.request_id, timeout_of(headers), tier_of(headers), tags_of(headers))
+        caller = caller_of(headers, notes.id, notes.request_id)
         body = whole_body(request, snapshot.server.body_limit)
         if body is None:
             body = await read_body(request, snapshot.server.body_limit)
@@ -164,7 +161,8 @@ async def read_body(request: web.BaseRequest, limit: int, within_s: float = BODY
 
 def _require_json(request: web.BaseRequest) -> None:
     """Raises UnsupportedMediaType. Few ways of writing a type are in use, and each is taken apart once."""
-    written, encoding = request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.CONTENT_ENCODING)
+    headers = request.headers
+    written, encoding = headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.CONTENT_ENCODING)
     if encoding is not None and encoding.lower() != "identity":
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not accepted; send the body uncompressed")
     if written in _written:

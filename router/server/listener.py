@@ -12,6 +12,7 @@ from router.config.snapshot import ServerSettings
 from router.domain.errors import InternalError, InvalidRequest
 from router.server.errors import error_body, status_of
 from router.server.headers import SERVER
+from router.server.whole_answer import KEPT
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -55,6 +56,14 @@ class _Connection(web.RequestHandler):
         response = web.Response(status=status_of(error), body=body, content_type="application/json", headers=headers)
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """An answer that has been written is finished, unless bytes behind a declined upgrade wait to be parsed."""
+        if resp is KEPT and not self._upgraded:
+            return resp, False
+        return await super().finish_response(request, resp, start_time)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """A body that was here at once has held nothing up: then there is nothing to parse and no socket to wake."""

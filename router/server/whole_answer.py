@@ -62,20 +62,20 @@ def whole_answer(request: web.BaseRequest, status: int, lines: str, body: bytes,
 
     A caller that does not read what it was sent before gets aiohttp's, which waits for it.
     """
-    transport = request.transport
+    message, transport = request._message, request.transport  # noqa: SLF001  its properties cost more than the writing
     if transport is None or transport.is_closing():
         return CLOSING
     if (
         len(body) > MAX_BODY
         or status not in _STATUS_LINES
-        or request.version != HttpVersion11
-        or request.method == hdrs.METH_HEAD
+        or message.version != HttpVersion11
+        or message.method == hdrs.METH_HEAD
         or transport.get_write_buffer_size()
     ):
         response = web.Response(status=status, headers=headers_in(lines), body=body)
         if not may_stay:
             response.force_close()
         return response
-    is_kept = may_stay and request.keep_alive
+    is_kept = may_stay and not message.should_close
     transport.write(head_of(status, lines, f"Content-Length: {len(body)}\r\n", is_kept=is_kept) + body)
     return KEPT if is_kept else CLOSING
