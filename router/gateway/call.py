@@ -202,11 +202,11 @@ class Call:
         """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told
         the request UnsupportedFeature or InvalidRequest; nothing is held then."""
         do, candidate, credential = self._do, turn.candidate, turn.credential
-        generation = do.permit.generation
+        generation, now = do.permit.generation, self._meter.clock.monotonic()
         label = credential.label if credential is not None else ""
         forced = generation.snapshot.force_failover
         if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
-            self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
+            self._meter.end(self._meter.begin(candidate, label, now), Outcome.FORCED, "forced")
             if hold is not None:
                 hold.cancel()
             raise Failed(Outcome.FORCED, "forced")
@@ -219,7 +219,7 @@ class Call:
                 credential,
                 forwarded=do.forwarded,
                 timeouts=timeouts,
-                total_s=min(self._left_s(), timeouts.total),
+                total_s=min(do.deadline - now, timeouts.total),
                 cap=hold.bound.cap if hold is not None else None,
             )
         except BaseException:
@@ -227,7 +227,8 @@ class Call:
                 hold.cancel()
             raise
         bench = (self._means, do, self._meter)
-        return OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation), call
+        attempt = OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation, started=now)
+        return attempt, call
 
     def _left_s(self) -> float:
         return self._do.deadline - self._meter.clock.monotonic()
