@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
+import msgspec
+
 from router.domain.errors import (
     AttemptNote,
     BudgetExceeded,
@@ -32,18 +34,17 @@ DRAIN_S = 30.0
 _TOO_MANY = 429
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """The attempts of one request: `prepare`, then `run` returns the reply; `leave` ends what is still open."""
 
-    def __init__(self, assignment: Assignment, meter: Meter, means: Means) -> None:
-        self._do = assignment
-        self._meter = meter
-        self._means = means
-        self._turns: Turns | None = None
-        self._windows: Windows | None = None
-        self._turn: Turn | None = None
-        self._hold: Hold | None = None
-        self._open: OpenAttempt | None = None
+    _do: Assignment
+    _meter: Meter
+    _means: Means
+    _turns: Turns | None = None
+    _windows: Windows | None = None
+    _turn: Turn | None = None
+    _hold: Hold | None = None
+    _open: OpenAttempt | None = None
 
     def prepare(self) -> Awaitable[None] | None:
         """Choose the first target and set its money aside; nothing is sent. What is returned, if anything, must be awaited:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
+import msgspec
+
 from router.domain.alerts import Alert, BudgetExhausted, BudgetHolder, BudgetThreshold
 from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
 from router.domain.errors import BudgetExceeded, StorageUnavailable
@@ -160,17 +162,14 @@ class Funds:
         return nearest
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False):
     """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
     has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 
-    __slots__ = ("bound", "cost", "funds", "is_released")
-
-    def __init__(self, funds: Funds, bound: Bound) -> None:
-        self.funds = funds
-        self.bound = bound
-        self.cost: NanoUSD | None = None
-        self.is_released = False
+    funds: Funds
+    bound: Bound
+    cost: NanoUSD | None = None
+    is_released: bool = False
 
     def settle(self, cost: NanoUSD) -> None:
         """Count what it has cost; the first time counts."""
