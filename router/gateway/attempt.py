@@ -41,6 +41,8 @@ _CONTENT_POLICY = FallbackReason.CONTENT_POLICY
 
 MAX_ANSWER_BYTES = 256 * 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
+_PASSED_DOWN = frozenset(PASSED_DOWN)
+_NOTHING: Mapping[str, str] = {}
 _TOLD: Mapping[str, str] = {
     FailureKind.RESET.value: "the connection broke before the answer was whole",
     FailureKind.PROTOCOL.value: "the answer broke the rules of HTTP",
@@ -98,7 +100,9 @@ class OpenAttempt:
         *,
         hold: Hold | None,
         translation: TranslatedRequest | None,
+        started: float,
     ) -> None:
+        """`started` is monotonic seconds."""
         means, assignment, meter = bench
         self._do = assignment
         self._journal = means.treasury.journal
@@ -110,7 +114,7 @@ class OpenAttempt:
         self._hold = hold
         self._translation = translation
         self._framing = SSE if translation is None else translation.framing
-        record = self.record = meter.begin(candidate, credential)
+        record = self.record = meter.begin(candidate, credential, started)
         if hold is not None:
             record.held, record.postings, record.release = hold.bound.amount, hold.funds.postings, hold.release
         self._was_trial = means.health.started(self._target)
@@ -126,9 +130,10 @@ class OpenAttempt:
             await written
         self._is_sent = True
         body: bytes | None
+        is_begun = False
         try:
             answer = self._answer = await self._provider.transport.send(call)
-            self._meter.first_byte(record)
+            record.first_byte_us = int((self._meter.clock.monotonic() - record.started) * 1e6)
             headers = answer.headers
             record.status = answer.status
             record.upstream_request_id = _upstream_id(headers)
@@ -141,8 +146,11 @@ class OpenAttempt:
             if content_type.startswith(self._framing.media_type):
                 frames = await self._open_stream(answer)
             else:
-                body = await self._read(answer)
+                is_begun = True
+                body = self._metered(await answer.read(MAX_ANSWER_BYTES))
         except TransportFailure as failure:
+            if is_begun:
+                raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
             raise self._lost(failure) from None
         except Disguised as disguise:
             return self._refused(disguise.refusal, disguise.body, credential, is_told=disguise.is_told)
@@ -172,17 +180,15 @@ class OpenAttempt:
 
     # -- the answer -------------------------------------------------------------------------------------------
 
-    async def _read(self, answer: UpstreamAnswer) -> bytes:
+    def _metered(self, body: bytes) -> bytes:
+        """A whole answer in the caller's words, and charged. Raises Disguised where it is an error instead."""
         try:
-            body = await answer.read(MAX_ANSWER_BYTES)
             if b'"error"' in body and (refusal := disguised(body)) is not None:
                 raise Disguised(refusal, body)
             if self._translation is None:
                 usage = self._provider.dialects[self._do.request.api].usage_of(body)
             else:
                 body, usage = self._translation.answer(body, self._began_s, self._name)
-        except TransportFailure as failure:
-            raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
         except AnswerMismatch as error:
             self.record.usage = error.usage or estimated_usage(self._do.request, 0)
             self._end(Outcome.INVALID_RESPONSE, str(error))
@@ -329,6 +335,8 @@ class OpenAttempt:
 
 
 def _passed(headers: Mapping[str, str]) -> Mapping[str, str]:
+    if _PASSED_DOWN.isdisjoint(headers):
+        return _NOTHING
     return {name: headers[name] for name in PASSED_DOWN if name in headers}
 
 

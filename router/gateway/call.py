@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
+import msgspec
+
 from router.domain.errors import (
     AttemptNote,
     BudgetExceeded,
@@ -32,18 +34,17 @@ DRAIN_S = 30.0
 _TOO_MANY = 429
 
 
-class Call:
+class Call(msgspec.Struct, eq=False):
     """The attempts of one request: `prepare`, then `run` returns the reply; `leave` ends what is still open."""
 
-    def __init__(self, assignment: Assignment, meter: Meter, means: Means) -> None:
-        self._do = assignment
-        self._meter = meter
-        self._means = means
-        self._turns: Turns | None = None
-        self._windows: Windows | None = None
-        self._turn: Turn | None = None
-        self._hold: Hold | None = None
-        self._open: OpenAttempt | None = None
+    _do: Assignment
+    _meter: Meter
+    _means: Means
+    _turns: Turns | None = None
+    _windows: Windows | None = None
+    _turn: Turn | None = None
+    _hold: Hold | None = None
+    _open: OpenAttempt | None = None
 
     def prepare(self) -> Awaitable[None] | None:
         """Choose the first target and set its money aside; nothing is sent. What is returned, if anything, must be awaited:
@@ -202,11 +203,11 @@ class Call:
         """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told
         the request UnsupportedFeature or InvalidRequest; nothing is held then."""
         do, candidate, credential = self._do, turn.candidate, turn.credential
-        generation = do.permit.generation
+        generation, now = do.permit.generation, self._meter.clock.monotonic()
         label = credential.label if credential is not None else ""
         forced = generation.snapshot.force_failover
         if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
-            self._meter.end(self._meter.begin(candidate, label), Outcome.FORCED, "forced")
+            self._meter.end(self._meter.begin(candidate, label, now), Outcome.FORCED, "forced")
             if hold is not None:
                 hold.cancel()
             raise Failed(Outcome.FORCED, "forced")
@@ -219,7 +220,7 @@ class Call:
                 credential,
                 forwarded=do.forwarded,
                 timeouts=timeouts,
-                total_s=min(self._left_s(), timeouts.total),
+                total_s=min(do.deadline - now, timeouts.total),
                 cap=hold.bound.cap if hold is not None else None,
             )
         except BaseException:
@@ -227,7 +228,8 @@ class Call:
                 hold.cancel()
             raise
         bench = (self._means, do, self._meter)
-        return OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation), call
+        attempt = OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation, started=now)
+        return attempt, call
 
     def _left_s(self) -> float:
         return self._do.deadline - self._meter.clock.monotonic()

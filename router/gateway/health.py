@@ -11,6 +11,7 @@ CONSECUTIVE_FAILURES = 5
 WINDOW = 20
 MIN_SAMPLES = 5
 MAX_REST_S = 60.0
+_RECENT = (1 << WINDOW) - 1
 _LATENCY_WEIGHT = 0.2
 _WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
 
@@ -30,11 +31,6 @@ class _Record:
     is_found_dead: bool = False
     busy: int = 0
     latency_ms: float = 0.0
-
-    def note(self, failed: bool) -> None:
-        self.recent = ((self.recent << 1) | failed) & ((1 << WINDOW) - 1)
-        self.samples = min(self.samples + 1, WINDOW)
-        self.consecutive = self.consecutive + 1 if failed else 0
 
     def is_ill(self) -> bool:
         if self.consecutive >= CONSECUTIVE_FAILURES:
@@ -105,7 +101,10 @@ class Health:
 
     def succeeded(self, target: str, latency_ms: float) -> None:
         record = self._records[target]
-        record.note(failed=False)
+        record.recent = (record.recent << 1) & _RECENT
+        if record.samples < WINDOW:
+            record.samples += 1
+        record.consecutive = 0
         before = record.latency_ms
         record.latency_ms = latency_ms if not before else before + _LATENCY_WEIGHT * (latency_ms - before)
         if target in self._ejected and record.ejected_until <= self._clock.monotonic():
@@ -114,7 +113,10 @@ class Health:
     def failed(self, target: str, reason: str, *, rest_s: float | None = None) -> None:
         """Count a failure. `rest_s` (a provider's Retry-After) ejects at once for that long, at most a minute."""
         record = self._records.setdefault(target, _Record())
-        record.note(failed=True)
+        record.recent = ((record.recent << 1) | 1) & _RECENT
+        if record.samples < WINDOW:
+            record.samples += 1
+        record.consecutive += 1
         record.is_found_dead = False
         if rest_s is not None:
             self._eject(target, record, reason, min(rest_s, MAX_REST_S))

@@ -68,9 +68,10 @@ class Meter(msgspec.Struct):
     clock: Clock
     attempts: list[Attempt] = msgspec.field(default_factory=list)
 
-    def begin(self, candidate: Candidate, credential: str) -> Attempt:
-        attempt = Attempt(len(self.attempts) + 1, candidate, credential, self.clock.now_us(), self.clock.monotonic())
-        self.attempts.append(attempt)
+    def begin(self, candidate: Candidate, credential: str, started: float) -> Attempt:
+        attempts = self.attempts
+        attempt = Attempt(len(attempts) + 1, candidate, credential, self.clock.now_us(), started)
+        attempts.append(attempt)
         return attempt
 
     def end(self, attempt: Attempt, outcome: Outcome, reason: str = "") -> None:
@@ -81,9 +82,6 @@ class Meter(msgspec.Struct):
         if price is not None:
             attempt.cost = price.of(attempt.usage)
         attempt.duration_us = int((self.clock.monotonic() - attempt.started) * 1e6)
-
-    def first_byte(self, attempt: Attempt) -> None:
-        attempt.first_byte_us = int((self.clock.monotonic() - attempt.started) * 1e6)
 
     @property
     def cost(self) -> NanoUSD:

@@ -6,6 +6,8 @@ from functools import partial
 from types import TracebackType
 from typing import Protocol
 
+import msgspec
+
 from router.domain.errors import GatewayError
 from router.domain.identity import Principal
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
@@ -66,7 +68,7 @@ class Gateway:
         forwarded: Mapping[str, str],
     ) -> "Opening":
         """`async with gateway.open(...) as answer:` yields the Answer or raises a GatewayError; leaving settles."""
-        return Opening(self, generation, principal, request, caller, forwarded=forwarded)
+        return Opening(self, generation, principal, request, caller, forwarded)
 
 
 class Opened(Protocol):
@@ -98,33 +100,19 @@ class Open(Protocol):
     ) -> Opened: ...
 
 
-class Opening:
+class Opening(msgspec.Struct, eq=False):
     """One request between admission and settlement. `on_admitted` is told when nothing of ours is in its way any more."""
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        generation: Generation,
-        principal: Principal,
-        request: ModelRequest,
-        caller: Caller,
-        *,
-        forwarded: Mapping[str, str],
-    ) -> None:
-        self._gateway = gateway
-        self._generation = generation
-        self._principal = principal
-        self._request = request
-        self._caller = caller
-        self._forwarded = forwarded
-        self._case: Case | None = None
-        self._call: Call | None = None
-        self.on_admitted: Callable[[Case], None] | None = None
-
-    @property
-    def case(self) -> Case | None:
-        """What was decided, None while the request is not admitted."""
-        return self._case
+    _gateway: Gateway
+    _generation: Generation
+    _principal: Principal
+    _request: ModelRequest
+    _caller: Caller
+    _forwarded: Mapping[str, str]
+    case: Case | None = None
+    """What was decided, None while the request is not admitted."""
+    _call: Call | None = None
+    on_admitted: Callable[[Case], None] | None = None
 
     def purse_for(self, error: GatewayError) -> Purse | None:
         """What to tell beside an error: the purse that refused, else that of the budget nearest to its end, once known."""
@@ -155,7 +143,7 @@ class Opening:
             call.abandon()
             raise
         # In the order of its fields: their names would cost more than all the rest.
-        case = self._case = Case(
+        case = self.case = Case(
             caller.id,
             caller,
             who,
@@ -212,7 +200,7 @@ class Opening:
 
     def _leave(self, error: BaseException | None) -> None:
         """Settle, now or, for a provider that bills an abandoned stream, when it has been read to its end."""
-        case, call, gateway = self._case, self._call, self._gateway
+        case, call, gateway = self.case, self._call, self._gateway
         assert case is not None and call is not None, "left before it was entered"
         if isinstance(error, GatewayError):
             case.status, case.code = gateway.status_of(error), error.code

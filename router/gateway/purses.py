@@ -5,9 +5,11 @@ tested only by the database, when a lease is taken; here nothing can be overshot
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
+
+import msgspec
 
 from router.domain.alerts import Alert, BudgetExhausted, BudgetHolder, BudgetThreshold
 from router.domain.budgets import Budget, BudgetMode, Lease, Period, Posting, Standing
@@ -91,11 +93,9 @@ class Purse:
         """Spent in this period as far as this process knows: posted, and its own that is not posted yet."""
         return NanoUSD(self.standing.posted + self.spent_since)
 
-    def charge(self, cost: int) -> None:
-        """Count what a request has cost; past the warning threshold, say so once."""
-        self.spent_since += cost
-        self.unflushed += cost
-        if self.standing.posted + self.spent_since >= self.warns_at and not self.is_warned:
+    def warn(self) -> None:
+        """Its spending is past the warning threshold: say so, once."""
+        if not self.is_warned:
             self.is_warned = True
             limit, spent = self.budget.limit, self.spent
             percent = spent * 100 // limit if limit else 100
@@ -116,8 +116,7 @@ class Purse:
         """Whoever wants alerts is told when it is all but used up; that one large request found no room is no news."""
         budget = self.budget
         if (budget.limit - self.spent) * 20 < budget.limit:
-            ends = self.period.ends_at
-            self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, ends, budget.terms.mode))
+            self.notify(BudgetExhausted(self._holder(), budget.limit, self.spent, self.period.ends_at, budget.terms.mode))
 
     def _holder(self) -> BudgetHolder:
         budget = self.budget
@@ -126,6 +125,15 @@ class Purse:
     def saw(self, standing: Standing) -> None:
         self.standing, self.is_seen = standing, True
         self.spent_since = self.unflushed
+
+
+def charge(purses: Iterable[Purse], cost: int) -> None:
+    """Count what a request has cost in each of its purses."""
+    for purse in purses:
+        purse.spent_since += cost
+        purse.unflushed += cost
+        if purse.standing.posted + purse.spent_since >= purse.warns_at:
+            purse.warn()
 
 
 class Funds:
@@ -154,25 +162,20 @@ class Funds:
         return nearest
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False):
     """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
     has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 
-    __slots__ = ("bound", "cost", "funds", "is_released")
-
-    def __init__(self, funds: Funds, bound: Bound) -> None:
-        self.funds = funds
-        self.bound = bound
-        self.cost: NanoUSD | None = None
-        self.is_released = False
+    funds: Funds
+    bound: Bound
+    cost: NanoUSD | None = None
+    is_released: bool = False
 
     def settle(self, cost: NanoUSD) -> None:
         """Count what it has cost; the first time counts."""
-        if self.cost is not None:
-            return
-        self.cost = cost
-        for purse in self.funds.purses:
-            purse.charge(cost)
+        if self.cost is None:
+            self.cost = cost
+            charge(self.funds.purses, cost)
 
     def release(self) -> None:
         """Replace what was held by what it has cost. A cost above the hold is spent in full; it cannot be undone."""
@@ -247,8 +250,7 @@ class Purses:
 
     def holds(self, budget: str, period: str) -> bool:
         """Whether anything is free that could be given back."""
-        purse = self._purses.get((budget, period))
-        return purse is not None and purse.free > 0
+        return (purse := self._purses.get((budget, period))) is not None and purse.free > 0
 
     def purse(self, budget: Budget, period: Period) -> Purse:
         """The purse of a budget, empty if nothing was ever taken."""

@@ -76,7 +76,8 @@ class Settler:
         """Called once, when the caller leaves the block. One step that cannot be cancelled; never raises."""
         meter = case.meter
         case.duration_us = int((meter.clock.monotonic() - case.started) * 1e6)
-        case.reservation.settle(meter.usage.total_tokens)
+        usage = meter.usage
+        case.reservation.settle(usage.input_tokens + usage.output_tokens)
         self._ended.append(case)
         if len(self._ended) == 1:
             self._later(BATCH_DELAY_S, self.flush)

@@ -14,7 +14,6 @@ import msgspec
 from router.domain.requests import ModelRequest
 from router.domain.usage import Usage
 from router.providers.answers import usage_in
-from router.providers.dialect import Cap
 from router.providers.estimate import Production
 from router.providers.named_events import ERROR_NAME
 from router.providers.passthrough import passed_body
@@ -76,11 +75,8 @@ class ChatDialect:
 
     path: str
 
-    def build_body(self, request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
-        return passed_body(request, upstream_model, inject_usage=inject_usage, cap=cap)
-
-    def usage_of(self, answer: bytes) -> Usage | None:
-        return usage_in(answer)
+    build_body = staticmethod(passed_body)
+    usage_of = staticmethod(usage_in)
 
     def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> "ChatMeter":
         return ChatMeter(request.choices, hides_usage=hides_usage)

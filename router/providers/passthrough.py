@@ -1,6 +1,7 @@
 """The caller's body for a provider of the same dialect: the same bytes, but for the few members that contract.md lists."""
 
 from functools import lru_cache
+from operator import itemgetter
 
 import msgspec
 
@@ -14,9 +15,17 @@ Edit = tuple[Span, bytes]
 """Bytes to put in the place of a span; an empty span is an insertion."""
 
 
+_span_of = itemgetter(0)
+
+
 @lru_cache(maxsize=1024)
 def _quoted(name: str) -> bytes:
     return msgspec.json.encode(name)
+
+
+@lru_cache(maxsize=1024)
+def _member(cap: Cap) -> bytes:
+    return b'"%b":%d' % (cap[0].encode(), cap[1])
 
 
 def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: bool, cap: Cap | None = None) -> bytes:
@@ -39,12 +48,11 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
         else:
             new = _and(new, b'"stream_options":' + _INCLUDE_USAGE)
     if cap is not None:
-        name, value = cap
-        span = request.span_of(name)
+        span = request.span_of(cap[0])
         if span is not None:
-            found.append((span, b"%d" % value))
+            found.append((span, b"%d" % cap[1]))
         else:
-            new = _and(new, b'"%b":%d' % (name.encode(), value))
+            new = _and(new, _member(cap)) if new else _member(cap)
     if new:
         found.append(inserted(request.body, new))
     return spliced(request.body, found) if found else request.body
@@ -63,7 +71,7 @@ def spliced(body: bytes, edits: list[Edit]) -> bytes:
         return b"".join((body[:start], new, body[end:]))
     pieces: list[bytes] = []
     at = 0
-    for (start, end), new in sorted(edits, key=lambda edit: edit[0]):
+    for (start, end), new in sorted(edits, key=_span_of):
         pieces += (body[at:start], new)
         at = end
     pieces.append(body[at:])

@@ -17,12 +17,18 @@ def calling(**changes: object) -> UpstreamCall:
     return msgspec.structs.replace(CALL, **changes)
 
 
+async def head(answer: Http1Answer) -> None:
+    """Until it is here."""
+    while (waiting := answer.coming()) is not None:
+        await waiting
+
+
 async def outcome(answer: Http1Answer) -> tuple[int, bytes, FailureKind | None]:
     """All there is of an answer: what came before a break is part of it. Fails where an answer neither ends nor breaks."""
     body = b""
     try:
         async with asyncio.timeout(1):
-            await answer.head()
+            await head(answer)
             async for piece in pieces_of(answer):
                 assert piece
                 body += piece

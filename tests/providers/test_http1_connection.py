@@ -7,7 +7,7 @@ import pytest
 from router.domain.flow import pieces_of
 from router.domain.upstream import Destination, FailureKind, TransportFailure
 from router.providers.http1.answer import HIGH_WATER, Stale
-from tests.providers.sockets import Owner, Wire, calling, outcome
+from tests.providers.sockets import Owner, Wire, calling, head, outcome
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: 3\r\n\r\nabc"
@@ -115,7 +115,7 @@ AT_ONCE = calling(stream=False)
 
 async def test_who_waits_for_a_small_answer_is_woken_when_all_of_it_is_here() -> None:
     w = Wire(AT_ONCE)
-    waiting = asyncio.ensure_future(w.answer.head())
+    waiting = asyncio.ensure_future(head(w.answer))
     for piece in (OK + b"Content-Length: 3\r\n\r\n", b"ab", b"c"):
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -125,19 +125,19 @@ async def test_who_waits_for_a_small_answer_is_woken_when_all_of_it_is_here() ->
     w.connection.drop()
 
 
-@pytest.mark.parametrize("head", [CHUNKED, OK + b"Content-Length: %d\r\n\r\n" % (HIGH_WATER + 1), OK + b"\r\n"])
-async def test_who_waits_for_a_large_answer_or_one_that_tells_no_size_is_woken_by_its_head(head: bytes) -> None:
+@pytest.mark.parametrize("said", [CHUNKED, OK + b"Content-Length: %d\r\n\r\n" % (HIGH_WATER + 1), OK + b"\r\n"])
+async def test_who_waits_for_a_large_answer_or_one_that_tells_no_size_is_woken_by_its_head(said: bytes) -> None:
     w = Wire(AT_ONCE)
-    waiting = asyncio.ensure_future(w.answer.head())
+    waiting = asyncio.ensure_future(head(w.answer))
     await asyncio.sleep(0)
-    w.hears(head)
+    w.hears(said)
     await asyncio.wait_for(waiting, 1)
     w.connection.drop()
 
 
 async def test_an_answer_that_breaks_behind_its_head_has_a_head() -> None:
     w = Wire(AT_ONCE)
-    waiting = asyncio.ensure_future(w.answer.head())
+    waiting = asyncio.ensure_future(head(w.answer))
     await asyncio.sleep(0)
     w.hears(OK + b"Content-Length: 3\r\n\r\na")
     w.ends()
@@ -205,14 +205,14 @@ async def test_only_a_reused_connection_that_dies_at_once_and_silently_makes_a_r
     again = w.ask()
     w.ends()
     with pytest.raises(Stale):
-        await again.head()
+        await head(again)
 
 
 async def test_a_first_request_is_never_stale() -> None:
     w = Wire()
     w.ends()
     with pytest.raises(TransportFailure) as caught:
-        await w.answer.head()
+        await head(w.answer)
     assert (type(caught.value), caught.value.kind) == (TransportFailure, FailureKind.RESET)
 
 
@@ -223,7 +223,7 @@ async def test_one_byte_of_an_answer_and_the_request_is_not_stale() -> None:
     w.hears(b"H")
     w.ends()
     with pytest.raises(TransportFailure) as caught:
-        await again.head()
+        await head(again)
     assert type(caught.value) is TransportFailure
 
 
@@ -234,5 +234,5 @@ async def test_a_connection_that_dies_late_may_have_died_of_the_request() -> Non
     w.connection._sent_at -= 2.0
     w.ends()
     with pytest.raises(TransportFailure) as caught:
-        await again.head()
+        await head(again)
     assert type(caught.value) is TransportFailure

@@ -89,12 +89,18 @@ class Http1Answer:
 
     # -- the reader -------------------------------------------------------------------------------------------
 
-    async def head(self) -> None:
-        """Until the head is here. Raises TransportFailure, of which Stale means that the request may be sent once more."""
-        while not self.status:
-            if self._failure is not None:
-                raise Stale(*self._failure) if self.is_stale else TransportFailure(*self._failure)
-            await self._wake_up()
+    def coming(self) -> "asyncio.Future[None] | None":
+        """What to wait for, and to ask again behind it, while the head is not here; None once it is.
+
+        Raises TransportFailure, of which Stale means that the request may be sent once more.
+        """
+        if self.status:
+            return None
+        if self._failure is not None:
+            raise Stale(*self._failure) if self.is_stale else TransportFailure(*self._failure)
+        # Nobody asks since when: for a head only its own time counts.
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     async def read(self, limit: int) -> bytes:
         if not self.is_whole and _length_in(self.headers) <= limit:

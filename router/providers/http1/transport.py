@@ -69,7 +69,8 @@ class Http1Transport:
             try:
                 if isinstance(body, bytes):
                     connection.send(answer, head, body)
-                    await answer.head()
+                    while (waiting := answer.coming()) is not None:
+                        await waiting
                 else:
                     await upload(body, connection, answer, head, call)
                 break
