@@ -128,7 +128,6 @@ CREATE TABLE requests (
     health               TEXT NOT NULL
 );
 CREATE INDEX requests_by_time ON requests (started_at);
-CREATE INDEX requests_by_tenant ON requests (tenant_id, started_at);
 CREATE INDEX requests_by_request_id ON requests (request_id);
 
 CREATE TABLE attempts (

@@ -13,7 +13,7 @@ from router.domain.limits import UNLIMITED, LimitRule, LimitScope, Refusal
 from router.domain.observations import Failure, LimiterDegraded, LimiterRestored
 from router.domain.ports import Clock, Ids, Observer, Reservation, Tasks
 from router.limits.memory import HeldReservation
-from router.limits.redis_batch import MAX_ASKS, MAX_SETTLEMENTS, Ask, Batch, Settlement, Verdict, clamped
+from router.limits.redis_batch import MAX_ASKS, Ask, Batch, Settled, Verdict
 from router.limits.redis_lanes import Lane, Lanes, RedisUnavailable
 from router.limits.redis_member import DEFAULTS, SUBJECTS_PER_CALL, Member, Settings
 from router.limits.redis_share import CountedReservation, LocalShare
@@ -59,7 +59,7 @@ class RedisLimiter:
         self._loop = asyncio.get_running_loop()
         self._mode = Mode.LOCAL
         self._outbox: list[Ask] = []
-        self._settled: list[Settlement] = []
+        self._settled = Settled()
         self._is_flush_due = self._must_settle = False
         self._settle_timer: asyncio.TimerHandle | None = None
         self._under_way: dict[Lane, Batch] = {}
@@ -82,14 +82,13 @@ class RedisLimiter:
         if not rules:
             return HeldReservation(UNLIMITED, ())
         if self._mode is Mode.LOCAL:
-            return self._decide_alone(rules, self._settings.names.windows(rules), tokens)
+            return self._decide_alone(rules, tokens)
         return None
 
     async def acquire(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
         if (decision := self.decide(rules, tokens)) is not None:
             return decision
-        keys = self._settings.names.windows(rules)
-        ask = Ask(rules, keys, tokens, self._loop.create_future())
+        ask = Ask(rules, tokens, self._loop.create_future())
         self._outbox.append(ask)
         if not self._is_flush_due:
             self._is_flush_due = True
@@ -102,23 +101,23 @@ class RedisLimiter:
                 _give_back(ask.answer.result())
             raise
 
-    def _decide_alone(self, rules: Sequence[LimitRule], keys: Sequence[str], tokens: int) -> Reservation | Refusal:
+    def _decide_alone(self, rules: Sequence[LimitRule], tokens: int) -> Reservation | Refusal:
         decision = self._share.decide(rules, tokens)
-        return decision if isinstance(decision, Refusal) else CountedReservation(decision, rules, keys, self._release)
+        return decision if isinstance(decision, Refusal) else CountedReservation(decision, rules, self._release)
 
     def _decide_alone_for(self, asks: Sequence[Ask]) -> None:
         for ask in asks:
             if not ask.answer.done():
-                ask.answer.set_result(self._decide_alone(ask.rules, ask.keys, ask.tokens))
+                ask.answer.set_result(self._decide_alone(ask.rules, ask.tokens))
 
     def _release(self, ended: CountedReservation, tokens: int) -> None:
         """In LOCAL mode nothing is sent: joining says what is in flight then, and what has ended is not."""
         if self._mode is Mode.LOCAL:
             return
-        for rule, key in zip(ended.rules, ended.keys, strict=True):
+        for rule in ended.rules:
             limit = rule.limits.tokens
             hold = ended.tokens if limit is None or ended.tokens <= limit else limit
-            self._settled.append(Settlement(key, ended.second, clamped(tokens - hold) if ended.second else 0))
+            self._settled.add(rule.key, ended.second, tokens - hold)
         if self._settle_timer is None:
             self._settle_timer = self._loop.call_later(self._settings.settle_s, self._settle_now)
 
@@ -139,8 +138,8 @@ class RedisLimiter:
                 if self._lanes.may_grow:
                     self._tasks.spawn(self._grow(), name="a connection to Redis")
                 return
-            batch = Batch(self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS])
-            del self._outbox[:MAX_ASKS], self._settled[:MAX_SETTLEMENTS]
+            batch = Batch(self._outbox[:MAX_ASKS], self._settled.take())
+            del self._outbox[:MAX_ASKS]
             self._must_settle = self._must_settle and bool(self._settled)
             self._under_way[lane] = batch
             self._quiet.clear()
@@ -149,7 +148,7 @@ class RedisLimiter:
     async def _exchange(self, lane: Lane, batch: Batch) -> None:
         settings = self._settings
         try:
-            keys, argument = batch.packed(settings.names.owners, self._member.name)
+            keys, argument = batch.packed(settings.names, self._member.name)
             verdicts = batch.verdicts(await lane.run(settings.scripts.acquire, keys, argument))
             if verdicts is None:
                 self._send_again(batch)
@@ -177,7 +176,7 @@ class RedisLimiter:
                 decision = verdict.refusal
             else:
                 held = self._share.note(ask.rules, ask.tokens)
-                decision = CountedReservation(held, ask.rules, ask.keys, self._release)
+                decision = CountedReservation(held, ask.rules, self._release)
                 decision.allowance, decision.second, decision.tokens = verdict.allowance, verdict.second, ask.tokens
             if ask.answer.done():
                 _give_back(decision)
@@ -190,7 +189,8 @@ class RedisLimiter:
             self._decide_alone_for(batch.asks)
             return
         self._outbox[:0] = batch.asks
-        self._settled[:0] = batch.settled
+        for (key, second), entry in batch.settled.items():
+            self._settled.add(key, second, entry.tokens, entry.ended)
         self._must_settle = True
         self._must_join()
 
@@ -266,7 +266,7 @@ class RedisLimiter:
                 await self._member.state_past(lane, everything=False)
             self._mode = Mode.JOINING
             await self._quiet.wait()
-            for entry in self._settled:
+            for entry in self._settled.values():
                 # What has ended by now is not in the statement; what ends from now on is sent after it.
                 entry.ended = 0
             await self._member.state_present(lane)
@@ -285,7 +285,7 @@ class RedisLimiter:
         if live > 1 or self._share.subjects > SUBJECTS_PER_CALL:
             self._degrade("it lost its data")
         await self._quiet.wait()
-        for entry in self._settled:
+        for entry in self._settled.values():
             # The statement has the tokens that were used, not those that were held.
             entry.tokens = 0
         await self._member.state_past(lane, everything=True)

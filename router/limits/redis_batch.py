@@ -6,6 +6,7 @@ The layout is the one that scripts/acquire.lua describes.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -25,22 +26,34 @@ _unpack = msgspec.msgpack.Decoder(list[int]).decode
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """One request that waits for its decision; `keys` are the windows of its rules."""
+    """One request that waits for its decision."""
 
     rules: Sequence[LimitRule]
-    keys: Sequence[str]
     tokens: int
     answer: asyncio.Future[Reservation | Refusal]
 
 
 @dataclass(slots=True)
 class Settlement:
-    """In window `key`: the correction of the tokens counted in `second` (of Redis's clock), and requests that have ended."""
+    """What was settled of one rule's requests: how far the tokens counted were off, and how many requests have ended."""
 
-    key: str
-    second: int
-    tokens: int
-    ended: int = 1
+    tokens: int = 0
+    ended: int = 0
+
+
+class Settled(dict[tuple[str, int], Settlement]):
+    """By the key of the rule, and the second (of Redis's clock) in which the requests were counted, 0 for none."""
+
+    def add(self, key: str, second: int, tokens: int, ended: int = 1) -> None:
+        entry = self.get((key, second))
+        if entry is None:
+            entry = self[key, second] = Settlement()
+        entry.tokens += tokens
+        entry.ended += ended
+
+    def take(self) -> "Settled":
+        """What was settled first, as much as one call may carry."""
+        return Settled((name, self.pop(name)) for name in list(islice(self, MAX_SETTLEMENTS)))
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
@@ -66,45 +79,41 @@ class Names:
     def window(self, scope: LimitScope, subject: str) -> str:
         return f"{self.prefix}:{key_of(scope, subject)}"
 
-    def windows(self, rules: Sequence[LimitRule]) -> tuple[str, ...]:
-        return tuple([f"{self.prefix}:{rule.key}" for rule in rules])
-
 
 class Batch:
     """Requests and settlements that travel together."""
 
     __slots__ = ("asks", "settled")
 
-    def __init__(self, asks: list[Ask], settled: list[Settlement]) -> None:
+    def __init__(self, asks: list[Ask], settled: Settled) -> None:
         self.asks = asks
         self.settled = settled
 
-    def packed(self, owners: str, owner: str) -> tuple[list[str], bytes]:
+    def packed(self, names: Names, owner: str) -> tuple[list[str], bytes]:
         """The script's KEYS and its argument."""
-        keys = [owners]
+        keys = [names.owners]
         places: dict[str, int] = {}
 
         def place(key: str) -> int:
             found = places.get(key)
             if found is None:
-                keys.append(key)
+                keys.append(f"{names.prefix}:{key}")
                 found = places[key] = len(keys)
             return found
 
         settled: list[int] = []
-        for entry in self.settled:
-            settled += (place(entry.key), entry.second, entry.tokens, entry.ended)
+        for (key, second), entry in self.settled.items():
+            settled += (place(key), second, clamped(entry.tokens) if second else 0, entry.ended)
         asked: list[int] = []
+        # Requests of one API key share their rules, and so what is said of them.
+        said: dict[int, list[int]] = {}
         for ask in self.asks:
-            asked += (len(ask.rules), min(ask.tokens, _MAX))
-            for rule, key in zip(ask.rules, ask.keys, strict=True):
-                limits = rule.limits
-                asked += (
-                    place(key),
-                    -1 if limits.requests is None else min(limits.requests, _MAX),
-                    -1 if limits.tokens is None else min(limits.tokens, _MAX),
-                    -1 if limits.parallel is None else min(limits.parallel, _MAX),
-                )
+            rules = ask.rules
+            numbers = said.get(id(rules))
+            if numbers is None:
+                numbers = said[id(rules)] = [number for rule in rules for number in (place(rule.key), *_limits(rule))]
+            asked += (len(rules), min(_MAX, ask.tokens))
+            asked += numbers
         return keys, _pack((owner, settled, asked))
 
     def verdicts(self, answer: bytes) -> list[Verdict] | None:
@@ -122,6 +131,11 @@ class Batch:
             _verdict(ask, numbers[at : at + _ANSWER_LENGTH], second)
             for ask, at in zip(self.asks, range(1, len(numbers), _ANSWER_LENGTH), strict=True)
         ]
+
+
+def _limits(rule: LimitRule) -> tuple[int, ...]:
+    limits = (rule.limits.requests, rule.limits.tokens, rule.limits.parallel)
+    return tuple([-1 if limit is None else min(limit, _MAX) for limit in limits])
 
 
 def _verdict(ask: Ask, numbers: list[int], second: int) -> Verdict:

@@ -10,13 +10,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis import DriverInfo
+from redis._parsers.base import BaseParser
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoScriptError, RedisError, ResponseError
 
 from router.limits.redis_scripts import Script
+from router.limits.redis_wire import Refused, command, reply, words
 
 OPERATION_TIMEOUT_S = 0.05
 CONNECT_TIMEOUT_S = 1.0
@@ -35,37 +37,53 @@ class RedisUnavailable(Exception):
         self.reason = reason
 
 
-class Lane:
-    """One open connection. After RedisUnavailable it is of no more use."""
+class Lane(asyncio.Protocol):
+    """One open connection. After RedisUnavailable it is of no more use.
+
+    The driver has connected and logged in; from then on the lane speaks for itself: the driver's way of a command costs more
+    than all that is done with it.
+    """
 
     def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
         self._connection = connection
-        self._timeout_s = timeout_s
+        self._half_s = timeout_s / 2
+        self._loop = asyncio.get_running_loop()
+        self._answer: asyncio.Future[Any] | None = None
+        self._received = b""
         self._timer: asyncio.TimerHandle | None = None
+        self._asked_at_s = 0.0
+        self._is_half_over = self._is_lost = False
         self.idle_since = 0.0
+        writer = connection._writer  # noqa: SLF001  there is no public way
+        assert writer is not None, "a connection that is open"
+        self._transport = writer.transport
+        self._transport.set_protocol(self)
 
     async def run(self, script: Script, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
         """The script's answer; its text is sent only to a server that does not have it. Raises RedisUnavailable."""
         try:
-            return await self._exchange("EVALSHA", script.digest, len(keys), *keys, *arguments)
+            return await self._exchange(*script.call, *words(len(keys), *keys, *arguments))
         except NoScriptError:
             return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
 
-    async def command(self, *words: bytes | str | int) -> Any:
+    async def command(self, *said: bytes | str | int) -> Any:
         """Raises RedisUnavailable."""
         try:
-            return await self._exchange(*words)
+            return await self._exchange(*words(*said))
         except NoScriptError as error:
             raise RedisUnavailable("refused: NOSCRIPT") from error
 
-    async def _exchange(self, *words: bytes | str | int) -> Any:
+    async def _exchange(self, *said: bytes) -> Any:
         """One command and its answer within the operation timeout. Raises NoScriptError, RedisUnavailable."""
-        connection = self._connection
+        if self._is_lost:
+            raise RedisUnavailable("the connection broke")
+        answer = self._answer = self._loop.create_future()
+        self._transport.write(command(said))
+        self._asked_at_s, self._is_half_over = self._loop.time(), False
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._half_s, self._look)
         try:
-            async with asyncio.timeout(None) as scope:
-                self._halfway(scope)
-                await connection.send_packed_command(connection.pack_command(*words), check_health=False)
-                return await connection.read_response(disable_decoding=True)
+            return await answer
         except NoScriptError:
             raise
         except TimeoutError as error:
@@ -73,20 +91,53 @@ class Lane:
         except (RedisError, OSError) as error:
             raise RedisUnavailable(reason_of(error, "the connection broke")) from error
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._answer = None
 
-    def _halfway(self, scope: asyncio.Timeout) -> None:
+    def _look(self) -> None:
         """Time is measured in two halves: a loop that was away for long reads what has come before it gives up."""
-        loop = asyncio.get_running_loop()
+        self._timer = None
+        answer = self._answer
+        if answer is None or answer.done():
+            return
+        left_s = self._asked_at_s + self._half_s - self._loop.time()
+        if left_s <= 0.0:
+            if self._is_half_over:
+                answer.set_exception(TimeoutError())
+                return
+            self._is_half_over = True
+            left_s = self._half_s
+        self._timer = self._loop.call_later(left_s, self._look)
 
-        def give_up() -> None:
-            scope.reschedule(loop.time())
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        try:
+            found = reply(self._received)
+        except ValueError:
+            self._lose(InvalidResponse())
+            return
+        if found is None:
+            return
+        value, size = found
+        if self._answer is None or size != len(self._received):
+            self._lose(InvalidResponse())
+            return
+        self._received = b""
+        if self._answer.done():
+            return
+        if isinstance(value, Refused):
+            error = BaseParser.parse_error(value.text)  # type: ignore[no-untyped-call]  # the driver has no types there
+            self._answer.set_exception(error)
+        else:
+            self._answer.set_result(value)
 
-        def second_half() -> None:
-            self._timer = loop.call_later(self._timeout_s / 2, give_up)
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lose(exc if isinstance(exc, OSError) else ConnectionResetError())
 
-        self._timer = loop.call_later(self._timeout_s / 2, second_half)
+    def _lose(self, error: Exception) -> None:
+        """What stands in the connection now cannot be understood, or will not come."""
+        self._is_lost = True
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
 
     async def close(self) -> None:
         """Never waits for the other side, never raises."""

@@ -10,18 +10,16 @@ from router.limits.window import WINDOW_US
 
 
 class CountedReservation:
-    """Implements domain.ports.Reservation: counted in this process, and in the windows of Redis that `keys` names.
+    """Implements domain.ports.Reservation: counted in this process, and in Redis under all `rules`.
 
     `second` is when Redis counted the tokens; 0 where this process admitted it alone, and Redis knows no more than its slot.
     """
 
-    __slots__ = ("_held", "_release", "allowance", "keys", "rules", "second", "tokens")
+    __slots__ = ("_held", "_release", "allowance", "rules", "second", "tokens")
 
-    def __init__(
-        self, held: Sequence[HeldReservation], rules: Sequence[LimitRule], keys: Sequence[str], release: "Release"
-    ) -> None:
+    def __init__(self, held: Sequence[HeldReservation], rules: Sequence[LimitRule], release: "Release") -> None:
         self.allowance: Allowance = held[0].allowance
-        self.rules, self.keys = rules, keys
+        self.rules = rules
         self.tokens = self.second = 0
         self._held = held
         self._release = release

@@ -14,8 +14,10 @@ from router.storage.database import Row, Transaction
 from router.storage.insertions import Grouped, Insertion
 from router.storage.ledger_rows import ATTEMPTS, REQUESTS, TAGS, attempt_rows, request_rows, tag_rows
 
-# Neither driver returns rows from many executions. On SQLite nobody else writes between question and insertion; on
-# PostgreSQL the rows tell which transaction inserted them, and all postings go in by one statement.
+# Neither driver returns rows from many executions. On SQLite nobody else writes between question and insertion, and an
+# attempt never stands without its request; on PostgreSQL the rows tell which transaction inserted them, and all postings go
+# in by one statement.
+_CHANGES = "SELECT total_changes() AS changes"
 _KNOWN_ATTEMPTS = "SELECT request, attempt FROM attempts WHERE request IN (SELECT value FROM json_each($1))"
 _POSTINGS = Insertion("postings", ("budget", "period"), ("request", "attempt", "cost_nano"), may_exist=False)
 _INSERT_NEW_POSTINGS = """
@@ -54,25 +56,33 @@ async def write_entries(tx: Transaction, engine: str, entries: Iterable[LedgerEn
         requests.setdefault(entry.id, entry)
         for attempt in entry.attempts:
             attempts.setdefault((entry.id, attempt.attempt), attempt)
-    rows = [
-        (REQUESTS, request_rows(requests.values())),
+    rows = (REQUESTS, request_rows(requests.values()))
+    parts = [
         (ATTEMPTS, attempt_rows((name[0], attempt) for name, attempt in attempts.items())),
         (TAGS, tag_rows(requests.values())),
     ]
     wished = {posting[:3]: posting for posting in _postings(attempts)}
     if engine == "sqlite":
-        new = await _new_on_sqlite(tx, wished)
-        await tx.insert(*rows, (_POSTINGS, _posting_rows(new)))
+        before = await _changes_on_sqlite(tx)
+        await tx.insert(rows)
+        are_new = await _changes_on_sqlite(tx) - before == len(requests)
+        new = list(wished.values()) if are_new else await _new_on_sqlite(tx, wished)
+        await tx.insert(*parts, (_POSTINGS, _posting_rows(new)))
     else:
-        await tx.insert(*rows)
+        await tx.insert(rows, *parts)
         new = await _inserted_on_postgres(tx, wished)
     await _post(tx, new, instance)
 
 
+async def _changes_on_sqlite(tx: Transaction) -> int:
+    """Rows this connection has changed so far."""
+    [row] = await tx.all(_CHANGES)
+    changes: int = row["changes"]
+    return changes
+
+
 async def _new_on_sqlite(tx: Transaction, wished: _Wished) -> list[_Posting]:
     """The postings of attempts that are not there yet."""
-    if not wished:
-        return []
     requests = msgspec.json.encode(list({request for request, _, _ in wished})).decode()
     known = {_name_of(row) for row in await tx.all(_KNOWN_ATTEMPTS, requests)}
     return [posting for posting in wished.values() if posting[:2] not in known]

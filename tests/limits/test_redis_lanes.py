@@ -80,3 +80,24 @@ async def test_a_lane_that_is_opened_while_all_are_closed_does_not_stay_open(red
     with pytest.raises(RedisUnavailable):
         await opening
     assert lanes.count == 0
+
+
+async def test_an_answer_nobody_asked_for_ends_the_lane(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 1)
+    lane = await lanes.open()
+    lane.data_received(b"+OK\r\n")
+    with pytest.raises(RedisUnavailable, match="the connection broke"):
+        await lane.command("PING")
+    await lanes.discard(lane)
+
+
+async def test_a_lane_whose_server_goes_away_between_two_calls_says_so_at_once(redis_url: str) -> None:
+    lanes = Lanes(redis_url, 2)
+    lane, killer = await lanes.open(), await lanes.open()
+    number = await lane.command("CLIENT", "ID")
+    assert await killer.command("CLIENT", "KILL", "ID", number) == 1
+    await asyncio.sleep(0.05)
+    with pytest.raises(RedisUnavailable, match="the connection broke"):
+        await lane.command("PING")
+    for each in (lane, killer):
+        await lanes.discard(each)
