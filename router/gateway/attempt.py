@@ -317,6 +317,8 @@ class OpenAttempt:
 
     def _close(self, outcome: Outcome, reason: str) -> None:
         self.is_over = True
+        # It holds us: together we would be garbage that only the collector finds.
+        self._frames = None
         if outcome is not _OK and self._is_sent and self._translation is not None:
             # Of several calls those that were answered are paid for, whatever became of the others.
             self.record.usage = self._translation.spent() or self.record.usage

@@ -19,7 +19,7 @@ from router.providers.estimate import Production
 from router.providers.named_events import ERROR_NAME
 from router.providers.passthrough import passed_body
 from router.providers.sse import events
-from router.providers.usage import Counts, counts_of, with_output
+from router.providers.usage import Counts, Sound, counts_of, sound_counts, with_output
 
 _DONE = b"[DONE]"
 
@@ -35,10 +35,12 @@ class _Member:
         self.spaced = self.name + b" "
         self._valued = re.compile(self.name + rb"\s*+(?!null)")
 
-    def first(self, block: bytes) -> int:
-        """Where it first has a value, the end of `block` if nowhere."""
-        first = _first(self.compact, block)
-        if block.rfind(self.spaced) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
+    def first(self, block: bytes, end: int) -> int:
+        """Where it first has a value before `end`, else `end`."""
+        if block.rfind(self.name, 0, end) < 0:
+            return end
+        first = _first(self.compact, block, end)
+        if block.rfind(self.spaced, 0, end) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
             return found.start()
         return first
 
@@ -46,11 +48,7 @@ class _Member:
 _FINISH, _USAGE = _Member(b"finish_reason", b'"'), _Member(b"usage", b"{")
 
 
-class _Grouped(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw()
-
-
-class _Ending(msgspec.Struct):
+class _Ending(msgspec.Struct, gc=False):
     index: Any = 0
     finish_reason: Any = None
 
@@ -59,15 +57,32 @@ class _Texts(msgspec.Struct):
     choices: list[dict[str, Any]] | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Grouped(msgspec.Struct, gc=False):
+    usage: Sound | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Ending] | None = None
-    usage: msgspec.Raw = msgspec.Raw()
+    usage: Sound | None = None
     x_groq: _Grouped | None = None
     error: Any = None
 
 
+class _OddlyGrouped(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _OddChunk(msgspec.Struct):
+    choices: list[_Ending] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    x_groq: _OddlyGrouped | None = None
+    error: Any = None
+
+
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_ODD_CHUNK = msgspec.json.Decoder(_OddChunk)
 _TEXTS = msgspec.json.Decoder(_Texts)
+_NONE: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +116,8 @@ class ChatMeter:
         self.failed = False
         self._choices = choices
         self._hides_usage = hides_usage
-        self._ended: set[int] = set()
-        self._counts = Counts()
+        self._ended = _NONE
+        self._counts: Counts | None = None
         self._produced = Production(_text_of)
 
     @property
@@ -131,76 +146,90 @@ class ChatMeter:
 
     def _inspected(self, block: bytes) -> bytes:
         """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
-        marked = 0
         may_fail = block.rfind(b"error") >= 0 and (block.rfind(b'"error"') >= 0 or ERROR_NAME.search(block) is not None)
-        if not may_fail:
-            marked = min(_FINISH.first(block), _USAGE.first(block), _first(_DONE, block))
-            if marked == len(block):
-                return block
+        marked = 0 if may_fail else self._marked(block)
+        if marked == len(block):
+            return block
         before = block.rfind(b"\n\n", 0, marked)
         start = before + 2 if before >= 0 else 0
-        hidden = 0
         kept = [block[:start]]
+        is_whole = True
         for frame, name, found in events(block, start):
-            if found and self._is_hidden(name, found):
-                hidden += 1
-            else:
-                kept.append(frame)
-        return b"".join(kept) if hidden else block
+            if found == _DONE:
+                self._note_end()
+            elif found and self._is_hidden(name, found):
+                is_whole = False
+                continue
+            kept.append(frame)
+        return block if is_whole else b"".join(kept)
+
+    def _marked(self, block: bytes) -> int:
+        """Where the first marker stands that tells something, the end of `block` if none does."""
+        # The only choice ends once: what could stand before that and end the stream too would tell nothing more.
+        end = block.rfind(_FINISH.compact) if self._choices == 1 else -1
+        if end < 0:
+            end = _first(_DONE, block, _FINISH.first(block, len(block)))
+        return _USAGE.first(block, end)
 
     def _is_hidden(self, name: bytes, found: bytes) -> bool:
-        if found == _DONE:
-            self._note_done()
-            return False
-        chunk = _decoded(found)
-        if name == b"error" or (chunk is not None and chunk.error):
+        """Note what an event tells."""
+        choices, counts, error = _told(found)
+        if error or name == b"error":
             self.failed = True
-        if chunk is None:
+        if choices and self._note_ends(choices) and not _text_of(found):
+            self._produced.note_empty()
+        if counts is None:
             return False
-        if chunk.choices and self._note_ends(chunk.choices) and not _text_of(found):
-            self._produced.note_empty()
-        if self._note_usage(chunk) and chunk.choices == []:
-            self._produced.note_empty()
-            return self._hides_usage
-        return False
+        self._note_counts(counts)
+        if choices != []:
+            return False
+        self._produced.note_empty()
+        return self._hides_usage
 
-    def _note_done(self) -> None:
+    def _note_end(self) -> None:
         self.finished = True
         self._produced.note_empty()
 
     def _note_ends(self, choices: list[_Ending]) -> bool:
         """True if a choice has ended and whether this event has content must be asked."""
-        ended = [c.index if isinstance(c.index, int) else 0 for c in choices if c.finish_reason is not None]
-        if not ended:
-            return False
-        self._ended.update(ended)
-        if len(self._ended) >= self._choices:
+        has_ended = False
+        for choice in choices:
+            if choice.finish_reason is not None:
+                has_ended = True
+                self._ended |= {choice.index if isinstance(choice.index, int) else 0}
+        if has_ended and len(self._ended) >= self._choices:
             self.finished = True
-        return self._produced.is_past_head
+        return has_ended and self._produced.is_past_head
 
-    def _note_usage(self, chunk: _Chunk) -> bool:
-        counts = counts_of(chunk.usage) or (counts_of(chunk.x_groq.usage) if chunk.x_groq else None)
-        if counts is None:
-            return False
-        self._counts = self._counts.then(counts)
-        usage = self._counts.usage()
-        self.usage = with_output(usage, self._produced.tokens) if usage is not None else None
-        return True
+    def _note_counts(self, counts: Counts) -> None:
+        counts = self._counts = counts if self._counts is None else self._counts.then(counts)
+        usage = counts.usage()
+        self.usage = usage if usage is None or not usage.estimated else with_output(usage, self._produced.tokens)
 
 
-def _first(mark: bytes, block: bytes) -> int:
-    """Where it first stands, the end of `block` if nowhere. Looked for from the end, near which it mostly is."""
-    at = len(block)
+def _first(mark: bytes, block: bytes, end: int) -> int:
+    """Where it first stands before `end`, else `end`. Looked for from there, near which it mostly is."""
+    at = end
     while (before := block.rfind(mark, 0, at)) >= 0:
         at = before
     return at
 
 
-def _decoded(data: bytes) -> _Chunk | None:
+def _told(data: bytes) -> tuple[list[_Ending] | None, Counts | None, Any]:
+    """Of a chunk its choices, its usage and its error."""
     try:
-        return _CHUNK.decode(data)
+        try:
+            chunk = _CHUNK.decode(data)
+        except msgspec.ValidationError:
+            odd = _ODD_CHUNK.decode(data)
+            counts = counts_of(odd.usage) or (counts_of(odd.x_groq.usage) if odd.x_groq is not None else None)
+            return odd.choices, counts, odd.error
     except (msgspec.MsgspecError, RecursionError):
-        return None
+        return None, None, None
+    counts = None if chunk.usage is None else sound_counts(chunk.usage)
+    if counts is None and chunk.x_groq is not None:
+        counts = sound_counts(chunk.x_groq.usage)
+    return chunk.choices, counts, chunk.error
 
 
 def _text_of(data: bytes) -> int:
