@@ -139,7 +139,8 @@ class OpenAttempt:
             content_type = headers.get("content-type", "application/json")
             translation, body, frames = self._translation, None, None
             if content_type.startswith(self._framing.media_type):
-                frames = await self._open_stream(answer)
+                frames = self._stream_of(answer)
+                await frames.begin()
             else:
                 body = await self._read(answer)
         except TransportFailure as failure:
@@ -193,8 +194,7 @@ class OpenAttempt:
         self._end(_OK)
         return body
 
-    async def _open_stream(self, answer: UpstreamAnswer) -> Flow:
-        """Wait for the first whole frame: until it is here, a failure may still go to another target."""
+    def _stream_of(self, answer: UpstreamAnswer) -> MeteredStream:
         provider, request, translation = self._provider, self._do.request, self._translation
         meter: StreamMeter
         if translation is None:
@@ -206,7 +206,6 @@ class OpenAttempt:
         stream = self._frames = MeteredStream(
             answer, meter, self, self._meter.clock, framing=self._framing, allowed=inf if allowed is None else allowed
         )
-        await stream.begin()
         return stream
 
     def stream_ended(self, outcome: Outcome, reason: str = "") -> None:

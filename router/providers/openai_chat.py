@@ -37,8 +37,6 @@ class _Member:
 
     def first(self, block: bytes, end: int) -> int:
         """Where it first has a value before `end`, else `end`."""
-        if block.rfind(self.name, 0, end) < 0:
-            return end
         first = _first(self.compact, block, end)
         if block.rfind(self.spaced, 0, end) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
             return found.start()
@@ -128,15 +126,16 @@ class ChatMeter:
         self._produced.add(frames)
         # Most blocks hold no value of these, which `rfind` tells for half of what `in` costs.
         has = frames.rfind
+        ending = has(_FINISH.compact)
         if (
-            has(_FINISH.compact) < 0
+            ending < 0
             and has(_FINISH.spaced) < 0
             and (has(_USAGE.name) < 0 or (has(_USAGE.compact) < 0 and has(_USAGE.spaced) < 0))
             and has(b"error") < 0
             and has(_DONE) < 0
         ):
             return frames
-        return self._inspected(frames)
+        return self._inspected(frames, ending)
 
     def close(self) -> bytes:
         return b""
@@ -144,32 +143,32 @@ class ChatMeter:
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
 
-    def _inspected(self, block: bytes) -> bytes:
-        """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
-        may_fail = block.rfind(b"error") >= 0 and (block.rfind(b'"error"') >= 0 or ERROR_NAME.search(block) is not None)
-        marked = 0 if may_fail else self._marked(block)
-        if marked == len(block):
-            return block
+    def _inspected(self, block: bytes, ending: int) -> bytes:
+        """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for.
+        `ending`: where the last finish reason stands, -1 if nowhere."""
+        marked = 0
+        if block.rfind(b"error") < 0 or (block.rfind(b'"error"') < 0 and ERROR_NAME.search(block) is None):
+            marked = ending
+            # The only choice ends once: what could stand before that and end the stream too would tell nothing more.
+            if ending < 0 or self._choices > 1:
+                marked = _first(_DONE, block, _FINISH.first(block, len(block)))
+            if block.rfind(_USAGE.name, 0, marked) >= 0:
+                marked = _USAGE.first(block, marked)
+            if marked == len(block):
+                return block
         before = block.rfind(b"\n\n", 0, marked)
         start = before + 2 if before >= 0 else 0
         kept = [block[:start]]
         is_whole = True
         for frame, name, found in events(block, start):
             if found == _DONE:
-                self._note_end()
+                self.finished = True
+                self._produced.note_empty()
             elif found and self._is_hidden(name, found):
                 is_whole = False
                 continue
             kept.append(frame)
         return block if is_whole else b"".join(kept)
-
-    def _marked(self, block: bytes) -> int:
-        """Where the first marker stands that tells something, the end of `block` if none does."""
-        # The only choice ends once: what could stand before that and end the stream too would tell nothing more.
-        end = block.rfind(_FINISH.compact) if self._choices == 1 else -1
-        if end < 0:
-            end = _first(_DONE, block, _FINISH.first(block, len(block)))
-        return _USAGE.first(block, end)
 
     def _is_hidden(self, name: bytes, found: bytes) -> bool:
         """Note what an event tells."""
@@ -186,20 +185,18 @@ class ChatMeter:
         self._produced.note_empty()
         return self._hides_usage
 
-    def _note_end(self) -> None:
-        self.finished = True
-        self._produced.note_empty()
-
     def _note_ends(self, choices: list[_Ending]) -> bool:
         """True if a choice has ended and whether this event has content must be asked."""
-        has_ended = False
         for choice in choices:
             if choice.finish_reason is not None:
-                has_ended = True
-                self._ended |= {choice.index if isinstance(choice.index, int) else 0}
-        if has_ended and len(self._ended) >= self._choices:
-            self.finished = True
-        return has_ended and self._produced.is_past_head
+                break
+        else:
+            return False
+        if self._choices > 1:
+            ended = [c.index if isinstance(c.index, int) else 0 for c in choices if c.finish_reason is not None]
+            self._ended = self._ended.union(ended)
+        self.finished = self.finished or self._choices <= 1 or len(self._ended) >= self._choices
+        return self._produced.is_past_head
 
     def _note_counts(self, counts: Counts) -> None:
         counts = self._counts = counts if self._counts is None else self._counts.then(counts)
