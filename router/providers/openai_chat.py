@@ -124,14 +124,14 @@ class ChatMeter:
 
     def feed(self, frames: bytes) -> bytes:
         self._produced.add(frames)
-        # Most blocks hold no value of these, which `rfind` tells for half of what `in` costs.
+        # Most blocks hold no value of these. The end of a stream is searched for from the end, where it stands.
         has = frames.rfind
         ending = has(_FINISH.compact)
         if (
             ending < 0
             and has(_FINISH.spaced) < 0
             and (has(_USAGE.name) < 0 or (has(_USAGE.compact) < 0 and has(_USAGE.spaced) < 0))
-            and has(b"error") < 0
+            and frames.find(b"error") < 0
             and has(_DONE) < 0
         ):
             return frames
@@ -147,7 +147,7 @@ class ChatMeter:
         """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for.
         `ending`: where the last finish reason stands, -1 if nowhere."""
         marked = 0
-        if block.rfind(b"error") < 0 or (block.rfind(b'"error"') < 0 and ERROR_NAME.search(block) is None):
+        if block.find(b"error") < 0 or (block.find(b'"error"') < 0 and ERROR_NAME.search(block) is None):
             marked = ending
             # The only choice ends once: what could stand before that and end the stream too would tell nothing more.
             if ending < 0 or self._choices > 1:
