@@ -183,7 +183,8 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     @property
     def choices(self) -> int:
         """How many choices the answer will have."""
-        return self.prompts * (self.fields.n or 1)
+        fields = self.fields
+        return (fields.n or 1) if fields.prompt is None else self.prompts * (fields.n or 1)
 
     @property
     def answers(self) -> int:

@@ -144,7 +144,8 @@ class OpenAttempt:
             content_type = headers.get("content-type", "application/json")
             translation, body, frames = self._translation, None, None
             if content_type.startswith(self._framing.media_type):
-                frames = await self._open_stream(answer)
+                frames = self._stream_of(answer)
+                await frames.begin()
             else:
                 is_begun = True
                 body = self._metered(await answer.read(MAX_ANSWER_BYTES))
@@ -199,8 +200,7 @@ class OpenAttempt:
         self._end(_OK)
         return body
 
-    async def _open_stream(self, answer: UpstreamAnswer) -> Flow:
-        """Wait for the first whole frame: until it is here, a failure may still go to another target."""
+    def _stream_of(self, answer: UpstreamAnswer) -> MeteredStream:
         provider, request, translation = self._provider, self._do.request, self._translation
         meter: StreamMeter
         if translation is None:
@@ -212,7 +212,6 @@ class OpenAttempt:
         stream = self._frames = MeteredStream(
             answer, meter, self, self._meter.clock, framing=self._framing, allowed=inf if allowed is None else allowed
         )
-        await stream.begin()
         return stream
 
     def stream_ended(self, outcome: Outcome, reason: str = "") -> None:
@@ -323,6 +322,8 @@ class OpenAttempt:
 
     def _close(self, outcome: Outcome, reason: str) -> None:
         self.is_over = True
+        # It holds us: together we would be garbage that only the collector finds.
+        self._frames = None
         if outcome is not _OK and self._is_sent and self._translation is not None:
             # Of several calls those that were answered are paid for, whatever became of the others.
             self.record.usage = self._translation.spent() or self.record.usage

@@ -18,7 +18,7 @@ from router.providers.estimate import Production
 from router.providers.named_events import ERROR_NAME
 from router.providers.passthrough import passed_body
 from router.providers.sse import events
-from router.providers.usage import Counts, counts_of, with_output
+from router.providers.usage import Counts, Sound, counts_of, sound_counts, with_output
 
 _DONE = b"[DONE]"
 
@@ -34,10 +34,10 @@ class _Member:
         self.spaced = self.name + b" "
         self._valued = re.compile(self.name + rb"\s*+(?!null)")
 
-    def first(self, block: bytes) -> int:
-        """Where it first has a value, the end of `block` if nowhere."""
-        first = _first(self.compact, block)
-        if block.rfind(self.spaced) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
+    def first(self, block: bytes, end: int) -> int:
+        """Where it first has a value before `end`, else `end`."""
+        first = _first(self.compact, block, end)
+        if block.rfind(self.spaced, 0, end) >= 0 and (found := self._valued.search(block, 0, first)) is not None:
             return found.start()
         return first
 
@@ -45,11 +45,7 @@ class _Member:
 _FINISH, _USAGE = _Member(b"finish_reason", b'"'), _Member(b"usage", b"{")
 
 
-class _Grouped(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw()
-
-
-class _Ending(msgspec.Struct):
+class _Ending(msgspec.Struct, gc=False):
     index: Any = 0
     finish_reason: Any = None
 
@@ -58,15 +54,32 @@ class _Texts(msgspec.Struct):
     choices: list[dict[str, Any]] | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Grouped(msgspec.Struct, gc=False):
+    usage: Sound | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Ending] | None = None
-    usage: msgspec.Raw = msgspec.Raw()
+    usage: Sound | None = None
     x_groq: _Grouped | None = None
     error: Any = None
 
 
+class _OddlyGrouped(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _OddChunk(msgspec.Struct):
+    choices: list[_Ending] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    x_groq: _OddlyGrouped | None = None
+    error: Any = None
+
+
 _CHUNK = msgspec.json.Decoder(_Chunk)
+_ODD_CHUNK = msgspec.json.Decoder(_OddChunk)
 _TEXTS = msgspec.json.Decoder(_Texts)
+_NONE: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,8 @@ class ChatMeter:
         self.failed = False
         self._choices = choices
         self._hides_usage = hides_usage
-        self._ended: set[int] = set()
-        self._counts = Counts()
+        self._ended = _NONE
+        self._counts: Counts | None = None
         self._produced = Production(_text_of)
 
     @property
@@ -107,17 +120,18 @@ class ChatMeter:
 
     def feed(self, frames: bytes) -> bytes:
         self._produced.add(frames)
-        # Most blocks hold no value of these, which `rfind` tells for half of what `in` costs.
+        # Most blocks hold no value of these. The end of a stream is searched for from the end, where it stands.
         has = frames.rfind
+        ending = has(_FINISH.compact)
         if (
-            has(_FINISH.compact) < 0
+            ending < 0
             and has(_FINISH.spaced) < 0
             and (has(_USAGE.name) < 0 or (has(_USAGE.compact) < 0 and has(_USAGE.spaced) < 0))
-            and has(b"error") < 0
+            and frames.find(b"error") < 0
             and has(_DONE) < 0
         ):
             return frames
-        return self._inspected(frames)
+        return self._inspected(frames, ending)
 
     def close(self) -> bytes:
         return b""
@@ -125,78 +139,90 @@ class ChatMeter:
     def estimated_output_tokens(self) -> int:
         return self._produced.tokens()
 
-    def _inspected(self, block: bytes) -> bytes:
-        """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for."""
+    def _inspected(self, block: bytes, ending: int) -> bytes:
+        """Decode the frames from the one with the first marker on; leave out the usage frame that only we asked for.
+        `ending`: where the last finish reason stands, -1 if nowhere."""
         marked = 0
-        may_fail = block.rfind(b"error") >= 0 and (block.rfind(b'"error"') >= 0 or ERROR_NAME.search(block) is not None)
-        if not may_fail:
-            marked = min(_FINISH.first(block), _USAGE.first(block), _first(_DONE, block))
+        if block.find(b"error") < 0 or (block.find(b'"error"') < 0 and ERROR_NAME.search(block) is None):
+            marked = ending
+            # The only choice ends once: what could stand before that and end the stream too would tell nothing more.
+            if ending < 0 or self._choices > 1:
+                marked = _first(_DONE, block, _FINISH.first(block, len(block)))
+            if block.rfind(_USAGE.name, 0, marked) >= 0:
+                marked = _USAGE.first(block, marked)
             if marked == len(block):
                 return block
         before = block.rfind(b"\n\n", 0, marked)
         start = before + 2 if before >= 0 else 0
-        hidden = 0
         kept = [block[:start]]
+        is_whole = True
         for frame, name, found in events(block, start):
-            if found and self._is_hidden(name, found):
-                hidden += 1
-            else:
-                kept.append(frame)
-        return b"".join(kept) if hidden else block
+            if found == _DONE:
+                self.finished = True
+                self._produced.note_empty()
+            elif found and self._is_hidden(name, found):
+                is_whole = False
+                continue
+            kept.append(frame)
+        return block if is_whole else b"".join(kept)
 
     def _is_hidden(self, name: bytes, found: bytes) -> bool:
-        if found == _DONE:
-            self._note_done()
-            return False
-        chunk = _decoded(found)
-        if name == b"error" or (chunk is not None and chunk.error):
+        """Note what an event tells."""
+        choices, counts, error = _told(found)
+        if error or name == b"error":
             self.failed = True
-        if chunk is None:
+        if choices and self._note_ends(choices) and not _text_of(found):
+            self._produced.note_empty()
+        if counts is None:
             return False
-        if chunk.choices and self._note_ends(chunk.choices) and not _text_of(found):
-            self._produced.note_empty()
-        if self._note_usage(chunk) and chunk.choices == []:
-            self._produced.note_empty()
-            return self._hides_usage
-        return False
-
-    def _note_done(self) -> None:
-        self.finished = True
+        self._note_counts(counts)
+        if choices != []:
+            return False
         self._produced.note_empty()
+        return self._hides_usage
 
     def _note_ends(self, choices: list[_Ending]) -> bool:
         """True if a choice has ended and whether this event has content must be asked."""
-        ended = [c.index if isinstance(c.index, int) else 0 for c in choices if c.finish_reason is not None]
-        if not ended:
+        for choice in choices:
+            if choice.finish_reason is not None:
+                break
+        else:
             return False
-        self._ended.update(ended)
-        if len(self._ended) >= self._choices:
-            self.finished = True
+        if self._choices > 1:
+            ended = [c.index if isinstance(c.index, int) else 0 for c in choices if c.finish_reason is not None]
+            self._ended = self._ended.union(ended)
+        self.finished = self.finished or self._choices <= 1 or len(self._ended) >= self._choices
         return self._produced.is_past_head
 
-    def _note_usage(self, chunk: _Chunk) -> bool:
-        counts = counts_of(chunk.usage) or (counts_of(chunk.x_groq.usage) if chunk.x_groq else None)
-        if counts is None:
-            return False
-        self._counts = self._counts.then(counts)
-        usage = self._counts.usage()
-        self.usage = with_output(usage, self._produced.tokens) if usage is not None else None
-        return True
+    def _note_counts(self, counts: Counts) -> None:
+        counts = self._counts = counts if self._counts is None else self._counts.then(counts)
+        usage = counts.usage()
+        self.usage = usage if usage is None or not usage.estimated else with_output(usage, self._produced.tokens)
 
 
-def _first(mark: bytes, block: bytes) -> int:
-    """Where it first stands, the end of `block` if nowhere. Looked for from the end, near which it mostly is."""
-    at = len(block)
+def _first(mark: bytes, block: bytes, end: int) -> int:
+    """Where it first stands before `end`, else `end`. Looked for from there, near which it mostly is."""
+    at = end
     while (before := block.rfind(mark, 0, at)) >= 0:
         at = before
     return at
 
 
-def _decoded(data: bytes) -> _Chunk | None:
+def _told(data: bytes) -> tuple[list[_Ending] | None, Counts | None, Any]:
+    """Of a chunk its choices, its usage and its error."""
     try:
-        return _CHUNK.decode(data)
+        try:
+            chunk = _CHUNK.decode(data)
+        except msgspec.ValidationError:
+            odd = _ODD_CHUNK.decode(data)
+            counts = counts_of(odd.usage) or (counts_of(odd.x_groq.usage) if odd.x_groq is not None else None)
+            return odd.choices, counts, odd.error
     except (msgspec.MsgspecError, RecursionError):
-        return None
+        return None, None, None
+    counts = None if chunk.usage is None else sound_counts(chunk.usage)
+    if counts is None and chunk.x_groq is not None:
+        counts = sound_counts(chunk.x_groq.usage)
+    return chunk.choices, counts, chunk.error
 
 
 def _text_of(data: bytes) -> int:

@@ -102,7 +102,9 @@ class BoundProvider:
 
     def injects_usage(self, request: ModelRequest) -> bool:
         """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""
-        return self.asks_usage and request.stream and request.api in _STREAM_USAGE_APIS and not request.asked_for_usage
+        if not (request.stream and self.asks_usage and request.api in _STREAM_USAGE_APIS):
+            return False
+        return request.fields.stream_options is None or not request.asked_for_usage
 
     def prepare(
         self,

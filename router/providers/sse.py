@@ -63,6 +63,8 @@ class FrameSplitter:
         Some providers end with `data: [DONE]` and one line end, or none, and their clients understand it. A tail cut inside
         a line is not an event. Call it only when the body ended as its framing promised.
         """
+        if not self._tail:
+            return b""
         tail = bytes(self._tail)
         self._tail.clear()
         if tail.endswith((b"\n", b"\r")):
@@ -143,14 +145,23 @@ def blocks(block: bytes) -> Iterator[bytes]:
         yield block[start:]
 
 
-def events(block: bytes, start: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+def events(block: bytes, start: int) -> list[tuple[bytes, bytes, bytes]]:
     """The frames of `block` from `start` on, each with its event: (frame, event name, data); without data both are empty."""
-    is_plain = block.find(b"\r", start) < 0
-    for frame in blocks(block[start:] if start else block):
-        if is_plain and frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2:
-            yield frame, b"", frame[6:-2]
-        else:
-            yield frame, *next(frames(frame), (b"", b""))
+    rest = block[start:] if start else block
+    if rest.find(b"\r") >= 0:
+        return [_event_of(frame) for frame in blocks(rest)]
+    *whole, last = rest.split(b"\n\n")
+    found = [
+        (line + b"\n\n", b"", line[6:]) if line.startswith(b"data: ") and line.find(b"\n") < 0 else _event_of(line + b"\n\n")
+        for line in whole
+    ]
+    if last:
+        found.append(_event_of(last))
+    return found
+
+
+def _event_of(frame: bytes) -> tuple[bytes, bytes, bytes]:
+    return frame, *next(frames(frame), (b"", b""))
 
 
 def _blank_line_ends(block: bytes) -> Iterator[int]:

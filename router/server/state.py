@@ -11,7 +11,7 @@ from router.gateway.generation import Generation
 from router.gateway.idempotency import Idempotency
 from router.gateway.pipeline import Gateway
 from router.gateway.responses import Responses
-from router.server.streaming import EventStream
+from router.server.streaming import OpenStreams
 
 
 class Interruptible(Protocol):
@@ -44,7 +44,7 @@ class Serving:
     is_draining: bool = False
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
     inflight: int = 0
-    streams: set[EventStream] = field(default_factory=set)
+    streams: OpenStreams = field(default_factory=OpenStreams)
     calls: set[Interruptible] = field(default_factory=set)
 
     def began(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from contextlib import suppress
+from math import inf
 
 import msgspec
 from aiohttp import HttpVersion11, web
@@ -38,11 +39,35 @@ def error_frame(api: Api, error: GatewayError, after: bytes = b"") -> bytes:
     return b"data: " + msgspec.json.encode({"error": body}) + b"\n\n"
 
 
+class OpenStreams(set["EventStream"]):
+    """The streams that are being relayed. One timer looks at all of them, so that most come and go without one."""
+
+    __slots__ = ("looks_at", "_timer")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks_at = inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look_by(self, due: float) -> None:
+        """Look at all of them no later than at `due`, in the time of the loop."""
+        if due < self.looks_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self.looks_at = due
+            self._timer = asyncio.get_running_loop().call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer, self.looks_at = None, inf
+        if self:
+            self.look_by(min(stream.look() for stream in self))
+
+
 class EventStream:
     """One stream to one caller: the head leaves with the first frames, each write is one chunk of the HTTP/1.1 body. To a
     caller of HTTP/1.0 the body ends with the connection. A slow reader slows the provider down.
 
-    One timer a stream watches for silence (a comment is sent) and for a caller that does not read (the connection is cut).
+    It is looked at now and then for silence (a comment is sent) and for a caller that does not read (the connection is cut).
     """
 
     __slots__ = (
@@ -60,7 +85,6 @@ class EventStream:
         "_full_since",
         "_task",
         "_interruption",
-        "_timer",
         "_last",
         "_has_ended",
     )
@@ -72,7 +96,7 @@ class EventStream:
         lines: str,
         api: Api,
         *,
-        among: "set[EventStream]",
+        among: OpenStreams,
         may_stay: bool,
         write_stall_s: float,
         heartbeat_s: float = HEARTBEAT_S,
@@ -100,18 +124,21 @@ class EventStream:
         self._full_since: float | None = None
         self._task = asyncio.current_task()
         self._interruption: GatewayError | None = None
-        self._timer = loop.call_later(min(heartbeat_s, write_stall_s), self._look)
         self._last = b""
         self._has_ended = False
 
     async def relay(self, frames: Flow) -> None:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it, and
         ConnectionResetError where the caller has gone."""
-        self._among.add(self)
+        among = self._among
+        among.add(self)
+        if (due := self._quiet_since + min(self._heartbeat_s, self._write_stall_s)) < among.looks_at:
+            among.look_by(due)
         try:
             while (last := await frames.pour(self._write)) is None:
                 await self._until_read()
-            await self._end(last)
+            if not self._ended(last):
+                await self._until_read()
         except GatewayError as error:
             await self._end_with(error)
             raise
@@ -122,8 +149,7 @@ class EventStream:
             await self._end_with(self._interruption)
             raise self._interruption from None
         finally:
-            self._timer.cancel()
-            self._among.discard(self)
+            among.discard(self)
 
     def interrupt(self) -> None:
         """End the stream from our side, with an error event: the daemon's drain time is over."""
@@ -146,14 +172,13 @@ class EventStream:
         return transport.get_write_buffer_size() <= HIGH_WATER
 
     async def _end_with(self, error: GatewayError) -> None:
-        if not self._has_ended:
-            await self._end(error_frame(self._api, error, self._last))
-
-    async def _end(self, last: bytes) -> None:
-        """The last frames, if any are left, and the end of the body in one write."""
-        self._has_ended = True
-        if not self._write(last, _LAST_CHUNK if self._is_chunked else b""):
+        if not self._has_ended and not self._ended(error_frame(self._api, error, self._last)):
             await self._until_read()
+
+    def _ended(self, last: bytes) -> bool:
+        """The last frames, if any are left, and the end of the body in one write; whether the caller reads as fast."""
+        self._has_ended = True
+        return self._write(last, _LAST_CHUNK if self._is_chunked else b"")
 
     async def _until_read(self) -> None:
         """Until the caller has read most of what was sent."""
@@ -162,20 +187,20 @@ class EventStream:
         self._full_since = None
         self._quiet_since = self._now()
 
-    def _look(self) -> None:
+    def look(self) -> float:
+        """Do what is due; when to look again."""
         now, full_since = self._now(), self._full_since
         if full_since is not None:
             due = full_since + self._write_stall_s
             if now >= due:
                 self._transport.abort()
-                return
+                return inf
         else:
             if now - self._quiet_since >= self._heartbeat_s:
                 self._comment()
             due = self._quiet_since + self._heartbeat_s
         # The caller may stop reading right after this look, so the next one is never further off than a stall may last.
-        delay = min(max(due - now, min(1.0, self._heartbeat_s)), self._write_stall_s)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+        return now + min(max(due - now, min(1.0, self._heartbeat_s)), self._write_stall_s)
 
     def _comment(self) -> None:
         """Frames are always written whole, so this stands between two of them."""

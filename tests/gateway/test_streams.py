@@ -1,6 +1,7 @@
 """Streams through the whole pipeline: relayed as they come, never falsely ended, paid for when they are left."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from router.domain.ledger import Outcome
 from router.domain.routes import Strategy
 from router.domain.upstream import FailureKind, TransportFailure
 from router.gateway.answer import Answer
+from router.gateway.metered_stream import MeteredStream
 from tests.gateway.fakes import DONE, USAGE_FRAME, Scripted, answer, chat, frame, spec
 from tests.gateway.table import Table, alias
 
@@ -49,6 +51,20 @@ async def test_a_stream_is_relayed_and_the_injected_usage_frame_is_not() -> None
     assert table.entry.usage.output_tokens == 2 and table.entry.cost == 14
     body = table.transport.calls[0].body
     assert isinstance(body, bytes) and b'"include_usage":true' in body.replace(b" ", b"")
+
+
+async def test_a_stream_that_has_ended_is_freed_without_the_collector() -> None:
+    table = Table(alias("a", "p"), p=[streamed(frame("he"), frame(finish="stop") + DONE)])
+    gc.collect()
+    gc.disable()
+    try:
+        async with table.open(chat(stream=True)) as got:
+            async for _ in frames_of(got):
+                pass
+        del got
+        assert not [left for left in gc.get_objects() if isinstance(left, MeteredStream)]
+    finally:
+        gc.enable()
 
 
 async def test_a_callers_own_wish_for_usage_is_honoured_byte_for_byte() -> None:

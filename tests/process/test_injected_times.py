@@ -11,7 +11,7 @@ from router.domain.errors import RequestTimeout, UpstreamTruncated
 from router.domain.flow import Drawn
 from router.domain.requests import Api
 from router.server.inference import read_body
-from router.server.streaming import EventStream
+from router.server.streaming import EventStream, OpenStreams
 from tests.wire import Wire
 
 
@@ -36,7 +36,7 @@ def streaming(
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         lines = "Content-Type: text/event-stream\r\n"
-        stream = EventStream(request, 200, lines, api, among=set(), may_stay=True, write_stall_s=60, heartbeat_s=0.1)
+        stream = EventStream(request, 200, lines, api, among=OpenStreams(), may_stay=True, write_stall_s=60, heartbeat_s=0.1)
         with suppress(UpstreamTruncated):
             await stream.relay(Drawn(frames()))
         return stream.written

@@ -223,3 +223,25 @@ def test_a_meter_survives_any_bytes_and_relays_them(api: Api, dialect: Any, data
     meter = dialect.stream_meter(request(api, b'{"stream":true}'), hides_usage=False)
     assert b"".join(meter.feed(piece) for piece in pieces) == b"".join(pieces)
     assert meter.estimated_output_tokens() >= 0
+
+
+FRAMES = st.sampled_from(
+    [
+        *(chunk("hi", finish_reason=None), b": ping\n\n", b"data: [DONE]\n\n", b'data: {"choices":[],"usage":null}\n\n'),
+        *(b'data: {"choices":[{"index":%d,"finish_reason":"stop"}]}\n\n' % index for index in (0, 1)),
+        b'data: {"choices": [{"index": 1, "finish_reason": "stop"}]}\r\n\r\n',
+        b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\n',
+        b'data: {"choices":[{"index":0}],"usage":{"prompt_tokens":7,"completion_tokens":-3}}\n\n',
+        b'data: {"choices": [], "usage": {"prompt_tokens": 8}}\n\n',
+        b'data: {"x_groq":{"usage":{"prompt_tokens":9,"completion_tokens":4}}}\n\n',
+        *(b'data: {"error":{"message":"no"}}\n\n', b'event: error\ndata: {"error":1}\n\n'),
+    ]
+)
+
+
+@given(frames=st.lists(FRAMES, max_size=8), count=st.sampled_from([1, 2]))
+def test_a_burst_tells_what_its_frames_tell_one_by_one(frames: list[bytes], count: int) -> None:
+    asked = request(Api.CHAT, b'{"stream":true,"n":%d}' % count)
+    burst, paced = (CHAT.stream_meter(asked, hides_usage=True) for _ in range(2))
+    assert burst.feed(b"".join(frames)) == b"".join(paced.feed(frame) for frame in frames)
+    assert (burst.usage, burst.finished, burst.failed) == (paced.usage, paced.finished, paced.failed)

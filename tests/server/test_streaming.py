@@ -10,7 +10,7 @@ from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, web
 from router.domain.errors import UpstreamTruncated
 from router.domain.flow import Drawn, Flow, Take
 from router.domain.requests import Api
-from router.server.streaming import HIGH_WATER, EventStream
+from router.server.streaming import HIGH_WATER, EventStream, OpenStreams
 from router.server.whole_answer import CLOSING, KEPT
 
 LINES = "Content-Type: text/event-stream\r\n"
@@ -21,6 +21,7 @@ class Socket:
         self.writes: list[bytes] = []
         self.unread = 0
         self.is_gone = False
+        self.is_aborted = False
 
     def write(self, block: bytes) -> None:
         self.writes.append(block)
@@ -31,25 +32,28 @@ class Socket:
     def is_closing(self) -> bool:
         return self.is_gone
 
+    def abort(self) -> None:
+        self.is_aborted = True
+
 
 class Caller:
     """What of a request its answer looks at; `protocol` is the connection, which waits until the caller has read."""
 
-    def __init__(self, version: HttpVersion = HttpVersion11) -> None:
+    def __init__(self, version: HttpVersion = HttpVersion11, streams: OpenStreams | None = None) -> None:
         self.transport = Socket()
         self.version = version
         self.keep_alive = True
         self.protocol = self
         self.has_read = asyncio.Event()
-        self.streams: set[EventStream] = set()
+        self.streams = OpenStreams() if streams is None else streams
 
     async def _drain_helper(self) -> None:
         await self.has_read.wait()
 
-    def stream(self, *, may_stay: bool = True) -> EventStream:
-        request = cast(web.BaseRequest, cast(Any, self))
+    def stream(self, *, may_stay: bool = True, stall_s: float = 60, heartbeat_s: float = 60) -> EventStream:
+        request, among = cast(web.BaseRequest, cast(Any, self)), self.streams
         return EventStream(
-            request, 200, LINES, Api.CHAT, among=self.streams, may_stay=may_stay, write_stall_s=60, heartbeat_s=60
+            request, 200, LINES, Api.CHAT, among=among, may_stay=may_stay, write_stall_s=stall_s, heartbeat_s=heartbeat_s
         )
 
 
@@ -58,6 +62,14 @@ class AtOnce:
 
     async def pour(self, take: Take) -> bytes | None:
         return b"data: 1\n\n"
+
+
+class Silent:
+    """A flow of which nothing comes."""
+
+    async def pour(self, take: Take) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
 
 
 def poured(*frames: bytes, error: Exception | None = None) -> Flow:
@@ -124,3 +136,32 @@ async def test_a_caller_that_has_gone_is_written_nothing() -> None:
     with pytest.raises(ConnectionResetError):
         await caller.stream().relay(poured(b"data: 1\n\n"))
     assert not caller.transport.writes and not caller.streams
+
+
+async def test_one_timer_looks_at_all_streams_as_early_as_the_most_hasty_of_them_needs() -> None:
+    streams = OpenStreams()
+    patient, hasty, stuck = (Caller(streams=streams) for _ in range(3))
+    stuck.transport.unread = HIGH_WATER + 1
+    relays = [
+        patient.stream().relay(Silent()),
+        hasty.stream(heartbeat_s=0.02).relay(Silent()),
+        stuck.stream(stall_s=0.02).relay(poured(b"data: 1\n\n", b"data: 2\n\n")),
+    ]
+    relaying = [asyncio.ensure_future(relay) for relay in relays]
+    await asyncio.sleep(0.2)
+    assert not patient.transport.writes and not patient.transport.is_aborted
+    assert b"".join(hasty.transport.writes).count(b": keep-alive") > 1 and not hasty.transport.is_aborted
+    assert stuck.transport.is_aborted and len(stuck.transport.writes) == 1
+    for task in relaying:
+        task.cancel()
+    await asyncio.gather(*relaying, return_exceptions=True)
+    assert not streams
+
+
+async def test_streams_that_come_and_go_need_no_timer_of_their_own() -> None:
+    caller = Caller()
+    await caller.stream().relay(AtOnce())
+    looks_at = caller.streams.looks_at
+    await asyncio.sleep(0.01)
+    await caller.stream().relay(AtOnce())
+    assert caller.streams.looks_at == looks_at

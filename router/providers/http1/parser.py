@@ -135,7 +135,8 @@ class AnswerParser:
         if encoding is not None:
             if encoding.lower() != "chunked":
                 raise _Refused("a transfer-encoding other than chunked")
-            if sum(_known_names[name] == "transfer-encoding" for name, _ in lines) > 1:
+            is_repeated = len(headers) < len(lines)
+            if is_repeated and sum(_known_names[name] == "transfer-encoding" for name, _ in lines) > 1:
                 raise _Refused("more than one transfer-encoding")
         self.status = status
         self.ends_by_close = encoding is None and "content-length" not in headers
