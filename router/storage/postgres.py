@@ -4,14 +4,13 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from operator import itemgetter
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
 from router.storage.database import BadDatabaseUrl, Queries, Row, Transaction, ValueRefused, to_the_end, unavailable
-from router.storage.insertions import Grouped, Insertion
+from router.storage.insertions import Grouped, Insertion, statements
 
 T = TypeVar("T")
 
@@ -117,11 +116,9 @@ class _PostgresTransaction:
             await translated(self._connection.executemany, sql, rows)
 
     async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
-        """In the order of their keys, or two processes with the same rows would wait for each other."""
-        for insertion, groups in batches:
-            rows = [(own[:2], shared + own) for shared, owns in groups.items() for own in owns]
-            rows.sort(key=itemgetter(0))
-            await self.many(insertion.sql(), [row for _, row in rows])
+        for batch in batches:
+            for sql, rows in statements(*batch):
+                await self.many(sql, rows)
 
 
 async def translated(work: Callable[..., Awaitable[T]], *args: Any) -> T:

@@ -58,3 +58,19 @@ def test_where_none_may_exist_one_that_does_is_refused(database: sqlite3.Connect
 
     with pytest.raises(sqlite3.IntegrityError):
         put(database, Insertion("hits", ("place", "kind"), ("id", "part", "cost"), may_exist=False), {("s", "b"): rows(1)})
+
+
+def test_many_groups_of_few_rows_are_few_statements(database: sqlite3.Connection) -> None:
+    """Each is a visit to the database: there must not be one for every key that has sent a request."""
+    groups = {(f"place {number}", "a"): rows(1 + number % 12, number * 100) for number in range(300)}
+
+    assert len(list(statements(HITS, groups))) <= len(AT_ONCE)
+    put(database, HITS, groups)
+    assert database.execute("SELECT count(*) FROM hits").fetchone() == (sum(map(len, groups.values())),)
+
+
+def test_rows_of_one_size_go_in_the_order_of_their_keys() -> None:
+    groups = {("north", "a"): [(9, 0, 1), (2, 0, 1)], ("south", "a"): [(5, 0, 1), (1, 0, 1)]}
+
+    [(_, values)] = statements(HITS, groups)
+    assert [row[2] for row in values] == [1, 2, 5, 9]
