@@ -93,6 +93,8 @@ class Caller(asyncio.Protocol):
     def __init__(self, requests: Iterator[tuple[bytes, bytes]], is_stream: bool, tally_of: Callable[[], Tally]) -> None:
         self.started = asyncio.Event()
         self.finished = asyncio.Event()
+        self.goes_on = True
+        self.at_rest = asyncio.Event()
         self._requests = requests
         self._is_stream = is_stream
         self._tally_of = tally_of
@@ -118,6 +120,7 @@ class Caller(asyncio.Protocol):
             transport.abort()
         self.started.set()
         self.finished.set()
+        self.at_rest.set()
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
@@ -162,8 +165,10 @@ class Caller(asyncio.Protocol):
         if self._is_stream:
             tally.first_bytes_ms.append((self._first_byte_at - self._sent_at) * 1000)
         self.finished.set()
-        if self._transport is not None:
+        if self._transport is not None and self.goes_on:
             self._send()
+        else:
+            self.at_rest.set()
 
     def _fail(self) -> None:
         """A failed answer ends its connection: an overloaded gateway is not to be hammered."""
@@ -197,6 +202,12 @@ class Load:
         for caller in self._callers:
             caller.hang_up()
         await asyncio.sleep(0)
+
+    async def come_to_rest(self) -> None:
+        """No new requests; return when those under way are answered."""
+        for caller in self._callers:
+            caller.goes_on = False
+        await asyncio.gather(*(caller.at_rest.wait() for caller in self._callers))
 
     async def all_started(self) -> None:
         """Every caller has the head of an answer, or has failed."""

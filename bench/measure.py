@@ -21,6 +21,10 @@ from bench.scenarios import Part, Scenario, stream_part
 WARM_UP_S = 0.5
 FIRST_ANSWERS_LIMIT_S = 30.0
 WINDOW_LIMIT_S = 20.0
+# Quiet is little CPU for a while; the kernel counts it in hundredths of a second.
+QUIET_S = 0.3
+QUIET_SHARE = 0.05
+QUIET_LIMIT_S = 10.0
 # Long enough for the slow provider to send each stream a few events.
 HOLD_STREAMS_S = 3.0
 # Each open stream is a descriptor or two in every process.
@@ -33,7 +37,8 @@ class LoadFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One scenario on one gateway once. CPU is user + system time of the gateway's processes."""
+    """One scenario on one gateway once. CPU is user + system time of the gateway's processes, from before the first request
+    until all of them are dealt with, divided by all of them; rates and latencies are those of a window within."""
 
     gateway: str
     scenario: str
@@ -124,6 +129,8 @@ class Rig:
         """
         gateway, parts = running.gateway, self._calls(running.gateway, scenario.parts)
         callers = sum(connections for _, connections in parts)
+        await _quiet(running)
+        cpu_before = _cpu_s(running)
         async with Load(running.port, parts) as load:
             await _warm_up(load, scenario.title)
             warm, lag_before = load.tally, await _lag(running, scenario)
@@ -134,15 +141,20 @@ class Rig:
             tally, took = load.tally, perf_counter() - began
             cpu = _cpu_s(running) - cpu
             lag_after = await _lag(running, scenario)
-        if warm.failed or tally.failed or tally.finished < 2:
-            raise _failure(running, scenario.title, warm if warm.failed else tally)
+            rest = load.tally = Tally()
+            await _rest(load, scenario.title)
+        failed = next((window for window in (warm, tally, rest) if window.failed), None)
+        if failed is not None or tally.finished < 2:
+            raise _failure(running, scenario.title, failed or tally)
+        await _quiet(running)
+        cpu_in_all, requests = _cpu_s(running) - cpu_before, warm.finished + tally.finished + rest.finished
         latencies, firsts = quantiles(tally.latencies_ms, n=100), quantiles(tally.first_bytes_ms or (0.0, 0.0), n=100)
         is_stream = bool(tally.first_bytes_ms)
         return Sample(
             gateway.name,
             scenario.title,
             requests_per_s=tally.finished / took,
-            cpu_us=cpu / tally.finished * 1e6,
+            cpu_us=cpu_in_all / requests * 1e6,
             core_busy=cpu / took,
             p50_ms=latencies[49],
             p99_ms=latencies[98],
@@ -204,6 +216,25 @@ async def _warm_up(load: Load, what: str) -> None:
             await load.all_finished_once()
     except TimeoutError:
         raise LoadFailure(f"{what}: not everybody had an answer after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
+
+
+async def _rest(load: Load, what: str) -> None:
+    """Raises LoadFailure."""
+    try:
+        async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
+            await load.come_to_rest()
+    except TimeoutError:
+        raise LoadFailure(f"{what}: not every request was answered after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
+
+
+async def _quiet(running: Running) -> None:
+    """Until what was put off, such as a ledger's rows, is done: or it would be charged to who comes next, or to nobody."""
+    deadline, used = perf_counter() + QUIET_LIMIT_S, _cpu_s(running)
+    while running.process is not None and perf_counter() < deadline:
+        await asyncio.sleep(QUIET_S)
+        before, used = used, _cpu_s(running)
+        if used - before <= QUIET_S * QUIET_SHARE:
+            return
 
 
 async def _until_answered(load: Load, count: int) -> None:

@@ -123,3 +123,23 @@ async def test_a_program_that_ends_is_a_start_failure_that_shows_its_log(tmp_pat
     with pytest.raises(StartFailure, match="no config"):
         await process.ready(free_port(), "/readyz", 1e12)
     await process.stop()
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4o-mini-paced"])
+async def test_at_rest_every_request_has_its_answer_and_none_follows(model: str) -> None:
+    """Else the CPU of some would be divided by the number of others."""
+    answered = 0
+
+    class Counting(Provider):
+        def _write(self, data: bytes) -> None:
+            nonlocal answered
+            answered += data.endswith(b"\r\n0\r\n\r\n")
+            super()._write(data)
+
+    async with listening(Counting) as port, Load(port, [(Call.chat([model], [KEY], stream=True), 4)]) as load:
+        await until_finished(load, 8)
+        await load.come_to_rest()
+        tally = load.tally
+        assert tally.finished == answered
+        await asyncio.sleep(3 * PACE_S)
+        assert (load.tally.finished, answered) == (tally.finished, tally.finished)
