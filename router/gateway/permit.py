@@ -11,7 +11,7 @@ from router.gateway.generation import Generation
 from router.gateway.plan import Survey, choose_alias, survey
 from router.gateway.purses import Funds, Purses
 
-MAX_PERMITS = 256
+MAX_PERMITS = 1024
 """Of one key; a wildcard has more names than anybody should remember."""
 
 
