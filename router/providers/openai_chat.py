@@ -102,17 +102,23 @@ COMPLETIONS = ChatDialect("/completions")
 class ChatMeter:
     """Watches one stream. `finished`: a finish reason on each of the `choices`, or `[DONE]`."""
 
-    __slots__ = ("usage", "finished", "failed", "_choices", "_hides_usage", "_ended", "_counts", "_produced")
+    __slots__ = ("finished", "failed", "_choices", "_hides_usage", "_ended", "_counts", "_produced", "_usage")
 
     def __init__(self, choices: int, *, hides_usage: bool) -> None:
-        self.usage: Usage | None = None
         self.finished = False
         self.failed = False
         self._choices = choices
         self._hides_usage = hides_usage
         self._ended = _NONE
         self._counts: Counts | None = None
+        self._usage: Usage | None = None
         self._produced = Production(_text_of)
+
+    @property
+    def usage(self) -> Usage | None:
+        """An output that is left unknown is estimated from all that came, before its usage and after."""
+        usage = self._usage
+        return usage if usage is None or not usage.estimated else with_output(usage, self._produced.tokens)
 
     @property
     def frames(self) -> int:
@@ -196,8 +202,7 @@ class ChatMeter:
 
     def _note_counts(self, counts: Counts) -> None:
         counts = self._counts = counts if self._counts is None else self._counts.then(counts)
-        usage = counts.usage()
-        self.usage = usage if usage is None or not usage.estimated else with_output(usage, self._produced.tokens)
+        self._usage = counts.usage()
 
 
 def _first(mark: bytes, block: bytes, end: int) -> int:

@@ -245,3 +245,14 @@ def test_a_burst_tells_what_its_frames_tell_one_by_one(frames: list[bytes], coun
     burst, paced = (CHAT.stream_meter(asked, hides_usage=True) for _ in range(2))
     assert burst.feed(b"".join(frames)) == b"".join(paced.feed(frame) for frame in frames)
     assert (burst.usage, burst.finished, burst.failed) == (paced.usage, paced.finished, paced.failed)
+
+
+def test_an_output_left_unknown_is_estimated_from_what_comes_after_its_usage_too() -> None:
+    meter = CHAT.stream_meter(request(Api.CHAT, b'{"stream":true}'), hides_usage=False)
+    meter.feed(b'data: {"choices": [], "usage": {"prompt_tokens": 8}}\n\n')
+    for _ in range(40):
+        meter.feed(chunk("four", finish_reason=None))
+
+    assert meter.usage is not None
+    assert (meter.usage.input_tokens, meter.usage.output_tokens) == (8, meter.estimated_output_tokens())
+    assert meter.usage.output_tokens >= 40
