@@ -9,7 +9,7 @@ import msgspec
 
 from router.domain.errors import InvalidRequest
 from router.domain.identity import Scope
-from router.domain.json_scan import OUTLINED_FROM, Span, member_span, outline, string_value, top_level_members
+from router.domain.json_scan import Span, member_span, outline, string_value, top_level_members
 
 
 class Kind(StrEnum):
@@ -183,8 +183,7 @@ class ModelRequest(msgspec.Struct, frozen=True, gc=False):
     @property
     def choices(self) -> int:
         """How many choices the answer will have."""
-        fields = self.fields
-        return (fields.n or 1) if fields.prompt is None else self.prompts * (fields.n or 1)
+        return self.prompts * (self.fields.n or 1)
 
     @property
     def answers(self) -> int:
@@ -224,7 +223,7 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
         raise InvalidRequest(_located(str(error)), param=_param(str(error))) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    short = body if len(body) < OUTLINED_FROM else outline(body)
+    short = outline(body)
     is_escaped = False
     if b"\\" in short and b"\\u00" in short:
         is_escaped = _ESCAPED_NAME_LETTER.search(short) is not None

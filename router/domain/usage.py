@@ -41,10 +41,6 @@ class Usage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def total_tokens(self) -> int:
         return self.input_tokens + self.output_tokens
 
-    @property
-    def has_audio(self) -> bool:
-        return bool(self.audio_input_tokens or self.audio_output_tokens)
-
 
 NOTHING = Usage()
 

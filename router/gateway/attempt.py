@@ -130,7 +130,7 @@ class OpenAttempt:
             await written
         self._is_sent = True
         body: bytes | None
-        is_begun = False
+        is_whole = False
         try:
             answer = self._answer = await self._provider.transport.send(call)
             record.first_byte_us = int((self._meter.clock.monotonic() - record.started) * 1e6)
@@ -147,10 +147,11 @@ class OpenAttempt:
                 frames = self._stream_of(answer)
                 await frames.begin()
             else:
-                is_begun = True
+                is_whole = True
                 body = self._metered(await answer.read(MAX_ANSWER_BYTES))
         except TransportFailure as failure:
-            if is_begun:
+            # Of a stream the first frame is yet to come; a whole answer has begun with its head, and is paid for.
+            if is_whole:
                 raise self._broken(outcome_of(failure.kind), failure.kind.value) from None
             raise self._lost(failure) from None
         except Disguised as disguise:

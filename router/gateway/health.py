@@ -32,6 +32,12 @@ class _Record:
     busy: int = 0
     latency_ms: float = 0.0
 
+    def note(self, failed: bool) -> None:
+        self.recent = ((self.recent << 1) | failed) & _RECENT
+        if self.samples < WINDOW:
+            self.samples += 1
+        self.consecutive = self.consecutive + 1 if failed else 0
+
     def is_ill(self) -> bool:
         if self.consecutive >= CONSECUTIVE_FAILURES:
             return True
@@ -101,10 +107,7 @@ class Health:
 
     def succeeded(self, target: str, latency_ms: float) -> None:
         record = self._records[target]
-        record.recent = (record.recent << 1) & _RECENT
-        if record.samples < WINDOW:
-            record.samples += 1
-        record.consecutive = 0
+        record.note(failed=False)
         before = record.latency_ms
         record.latency_ms = latency_ms if not before else before + _LATENCY_WEIGHT * (latency_ms - before)
         if target in self._ejected and record.ejected_until <= self._clock.monotonic():
@@ -113,10 +116,7 @@ class Health:
     def failed(self, target: str, reason: str, *, rest_s: float | None = None) -> None:
         """Count a failure. `rest_s` (a provider's Retry-After) ejects at once for that long, at most a minute."""
         record = self._records.setdefault(target, _Record())
-        record.recent = ((record.recent << 1) | 1) & _RECENT
-        if record.samples < WINDOW:
-            record.samples += 1
-        record.consecutive += 1
+        record.note(failed=True)
         record.is_found_dead = False
         if rest_s is not None:
             self._eject(target, record, reason, min(rest_s, MAX_REST_S))

@@ -115,7 +115,7 @@ class MeteredStream:
         whole = self._splitter.feed(chunk)
         if whole:
             self._look_at(whole)
-        return not whole or (whole.startswith(b":") and is_silence(whole))
+        return not whole or is_silence(whole)
 
     def _look_at(self, block: bytes) -> None:
         """Raises Disguised where a stream begins with an error: nothing was relayed, so that there was no answer."""

@@ -85,7 +85,7 @@ class Production:
 
     def note_empty(self) -> None:
         """The last event added, or one near it, had no content: the end of a choice, the usage, the end."""
-        if self._blocks:
+        if self.is_past_head:
             self._empty += 1
 
     def tokens(self) -> int:

@@ -173,7 +173,7 @@ class ChatMeter:
         return block if is_whole else b"".join(kept)
 
     def _is_hidden(self, name: bytes, found: bytes) -> bool:
-        """Note what an event tells."""
+        """Note what an event tells; true where only we asked for it."""
         choices, counts, error = _told(found)
         if error or name == b"error":
             self.failed = True

@@ -14,7 +14,6 @@ _INCLUDE_USAGE = b'{"include_usage":true}'
 Edit = tuple[Span, bytes]
 """Bytes to put in the place of a span; an empty span is an insertion."""
 
-
 _span_of = itemgetter(0)
 
 
@@ -52,7 +51,7 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
         if span is not None:
             found.append((span, b"%d" % cap[1]))
         else:
-            new = _and(new, _member(cap)) if new else _member(cap)
+            new = _and(new, _member(cap))
     if new:
         found.append(inserted(request.body, new))
     return spliced(request.body, found) if found else request.body

@@ -102,9 +102,7 @@ class BoundProvider:
 
     def injects_usage(self, request: ModelRequest) -> bool:
         """Whether the usage of this stream is asked for on our own account, so that its frame must not reach the caller."""
-        if not (request.stream and self.asks_usage and request.api in _STREAM_USAGE_APIS):
-            return False
-        return request.fields.stream_options is None or not request.asked_for_usage
+        return request.stream and self.asks_usage and request.api in _STREAM_USAGE_APIS and not request.asked_for_usage
 
     def prepare(
         self,
