@@ -20,7 +20,6 @@ def head_of(status: int, lines: str, framing: str, *, is_kept: bool) -> bytes:
     """The head of an HTTP/1.1 answer, blank line included. `lines`: its headers, each with its end; `framing`: the line that
     says how long the body is."""
     closing = "" if is_kept else "Connection: close\r\n"
-    closing = "" if is_kept else "Connection: close\r\n"
     line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
     return f"{line}{lines}{closing}{framing}Date: {rfc822_formatted_time()}\r\n\r\n".encode()
 
