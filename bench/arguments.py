@@ -8,12 +8,19 @@ from pathlib import Path
 from bench.scenarios import GROUPS
 
 STORES = ("sqlite", "postgres-redis")
+MODES = {
+    "scale": "cost by number of keys, aliases, targets",
+    "ablation": "cost of each feature of routerd",
+    "dialects": "cost of translation",
+    "instructions": "instructions instead of time, counted by valgrind",
+    "noise": "the bare proxy against itself",
+}
+"""Instead of the comparison."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`mode` is `compare`, `scale`, `ablation`, `dialects` or `noise`; `groups` are those of the scenarios; `seconds` a
-    measurement."""
+    """`mode` is `compare` or one of MODES; `groups` are those of the scenarios; `seconds` a measurement."""
 
     mode: str
     groups: tuple[str, ...]
@@ -30,7 +37,7 @@ def read_arguments(words: Sequence[str] | None = None) -> Options:
     """Ends the program with a message where they make no sense."""
     parser = _parser()
     given = parser.parse_args(words)
-    modes = [name for name in ("scale", "ablation", "dialects", "noise") if getattr(given, name)]
+    modes = [name for name in MODES if getattr(given, name)]
     if len(modes) > 1:
         parser.error(f"--{modes[0]} and --{modes[1]} are two runs: choose one")
     if modes and given.peers:
@@ -61,10 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="one round of short measurements: does it run at all")
     parser.add_argument("--store", choices=STORES, default=STORES[0], help="where routerd keeps its ledger and limits")
-    parser.add_argument("--scale", action="store_true", help="instead: cost by number of keys, aliases, targets")
-    parser.add_argument("--ablation", action="store_true", help="instead: cost of each feature of routerd")
-    parser.add_argument("--dialects", action="store_true", help="instead: cost of translation")
-    parser.add_argument("--noise", action="store_true", help="instead: the bare proxy against itself")
+    for name, meaning in MODES.items():
+        parser.add_argument(f"--{name}", action="store_true", help=f"instead: {meaning}")
     parser.add_argument("--peers", action="store_true", help="install LiteLLM and Portkey, and measure them too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write samples and medians there (comparison only)")
     parser.add_argument("--routerd", type=Path, metavar="PROGRAM", help="the installed program to measure, not this tree")

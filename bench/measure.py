@@ -127,9 +127,9 @@ class Rig:
 
         Raises LoadFailure when an answer was not good.
         """
-        gateway, parts = running.gateway, self._calls(running.gateway, scenario.parts)
+        gateway, parts = running.gateway, self.calls(running.gateway, scenario.parts)
         callers = sum(connections for _, connections in parts)
-        await _quiet(running)
+        await quiet(running)
         cpu_before = _cpu_s(running)
         async with Load(running.port, parts) as load:
             await _warm_up(load, scenario.title)
@@ -142,11 +142,11 @@ class Rig:
             cpu = _cpu_s(running) - cpu
             lag_after = await _lag(running, scenario)
             rest = load.tally = Tally()
-            await _rest(load, scenario.title)
+            await come_to_rest(load, scenario.title)
         failed = next((window for window in (warm, tally, rest) if window.failed), None)
         if failed is not None or tally.finished < 2:
-            raise _failure(running, scenario.title, failed or tally)
-        await _quiet(running)
+            raise failure_of(running, scenario.title, failed or tally)
+        await quiet(running)
         cpu_in_all, requests = _cpu_s(running) - cpu_before, warm.finished + tally.finished + rest.finished
         latencies, firsts = quantiles(tally.latencies_ms, n=100), quantiles(tally.first_bytes_ms or (0.0, 0.0), n=100)
         is_stream = bool(tally.first_bytes_ms)
@@ -163,7 +163,7 @@ class Rig:
             lag=lag_after - lag_before,
         )
 
-    def _calls(self, gateway: Gateway, parts: Sequence[Part]) -> list[tuple[Call, int]]:
+    def calls(self, gateway: Gateway, parts: Sequence[Part]) -> list[tuple[Call, int]]:
         headers = tuple(header.format(upstream=self.upstream_port) for header in gateway.headers)
         return [(part.call(gateway.keys, headers), part.connections) for part in parts]
 
@@ -171,10 +171,10 @@ class Rig:
         """KB of memory each of `streams` slow streams takes, above a gateway that has already served some."""
         async with self.running(gateway) as running:
             assert running.process is not None
-            async with Load(running.port, self._calls(gateway, (stream_part("", 16),))) as load:
+            async with Load(running.port, self.calls(gateway, (stream_part("", 16),))) as load:
                 await _warm_up(load, "before the slow streams")
             before = running.process.rss_bytes()
-            async with Load(running.port, self._calls(gateway, (stream_part("-slow", streams),))) as load:
+            async with Load(running.port, self.calls(gateway, (stream_part("-slow", streams),))) as load:
                 try:
                     async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
                         await load.all_started()
@@ -182,7 +182,7 @@ class Rig:
                     raise LoadFailure(f"{streams} streams did not all start") from None
                 await asyncio.sleep(HOLD_STREAMS_S)
                 if load.tally.failed:
-                    raise _failure(running, f"{streams} slow streams", load.tally)
+                    raise failure_of(running, f"{streams} slow streams", load.tally)
                 return (running.process.rss_bytes() - before) / streams / 1024
 
 
@@ -218,8 +218,8 @@ async def _warm_up(load: Load, what: str) -> None:
         raise LoadFailure(f"{what}: not everybody had an answer after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
 
 
-async def _rest(load: Load, what: str) -> None:
-    """Raises LoadFailure."""
+async def come_to_rest(load: Load, what: str) -> None:
+    """Until the requests under way are answered. Raises LoadFailure."""
     try:
         async with asyncio.timeout(FIRST_ANSWERS_LIMIT_S):
             await load.come_to_rest()
@@ -227,7 +227,7 @@ async def _rest(load: Load, what: str) -> None:
         raise LoadFailure(f"{what}: not every request was answered after {FIRST_ANSWERS_LIMIT_S:.0f} s") from None
 
 
-async def _quiet(running: Running) -> None:
+async def quiet(running: Running) -> None:
     """Until what was put off, such as a ledger's rows, is done: or it would be charged to who comes next, or to nobody."""
     deadline, used = perf_counter() + QUIET_LIMIT_S, _cpu_s(running)
     while running.process is not None and perf_counter() < deadline:
@@ -244,7 +244,7 @@ async def _until_answered(load: Load, count: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def _failure(running: Running, what: str, tally: Tally) -> LoadFailure:
+def failure_of(running: Running, what: str, tally: Tally) -> LoadFailure:
     first = tally.first_failure.decode(errors="replace")
     return LoadFailure(f"{what}: {tally.failed} failed, {tally.finished} good; the first:\n{first}\n{running.log_tail()}")
 

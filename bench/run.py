@@ -18,7 +18,7 @@ from time import perf_counter
 
 import uvloop
 
-from bench import ablation, dialects, scale
+from bench import ablation, dialects, instructions, scale
 from bench.arguments import Options, read_arguments
 from bench.compare import Results, compare
 from bench.gateways import Gateway, bare, nginx
@@ -47,7 +47,7 @@ def main() -> None:
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit("bench: interrupted; everything it started has ended")
     took = perf_counter() - began
-    print(f"{text}\n\nmedians of {options.rounds} round(s) of {options.seconds:g} s, {options.store}; {took:.0f} s in all")
+    print(f"{text}\n\n{_how(options)}, {options.store}; {took:.0f} s in all")
     print(", ".join(facts().values()))
     sys.exit(0 if is_whole else 1)
 
@@ -77,6 +77,10 @@ async def _run(options: Options, rig: Rig, urls: Urls) -> tuple[str, bool]:
         case "ablation":
             samples = await measure_variants(rig, ablation.variants(urls), rounds=options.rounds)
             return f"{variants_table(samples, ablation.COLUMNS)}\n\n{ablation.NOTE}", True
+        case "instructions":
+            counted = instructions.contestants(urls, options.program)
+            counts = await instructions.count_instructions(rig, counted)
+            return f"{instructions.table(counts)}\n\n{instructions.NOTE}", True
         case "noise":
             contestants = [bare(), bare("bare again")]
         case _:
@@ -97,6 +101,12 @@ async def _contestants(options: Options, urls: Urls) -> list[Gateway]:
     if options.peers:
         contestants += await asyncio.to_thread(installed_peers)
     return contestants
+
+
+def _how(options: Options) -> str:
+    if options.mode == "instructions":
+        return f"one count of {instructions.COUNTED:,} requests each"
+    return f"medians of {options.rounds} round(s) of {options.seconds:g} s"
 
 
 def _told(options: Options, results: Results) -> tuple[str, bool]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.arguments import Options, read_arguments
+from bench.arguments import MODES, Options, read_arguments
 from bench.scenarios import GROUPS
 
 
@@ -33,7 +33,7 @@ def test_quick_is_short_and_gives_way_to_what_is_said() -> None:
     assert longer.rounds == 2
 
 
-@pytest.mark.parametrize("mode", ["scale", "ablation", "dialects", "noise"])
+@pytest.mark.parametrize("mode", MODES)
 def test_a_mode_is_another_run(mode: str) -> None:
     assert read_arguments([f"--{mode}"]).mode == mode
 

@@ -10,7 +10,8 @@ import pytest
 
 from bench import ablation, scale
 from bench.arguments import read_arguments
-from bench.gateways import nginx, nginx_conf
+from bench.gateways import Gateway, bare, nginx, nginx_conf
+from bench.instructions import lean
 from bench.keys import add_keys, key_text
 from bench.measure import Rig
 from bench.peers import litellm_configuration
@@ -85,6 +86,17 @@ async def test_nginx_relays_streams_and_answers() -> None:
         assert "listen 127.0.0.1:8080" in nginx_conf(8080, 9000)
         pytest.skip("nginx is not installed")
     assert shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
+    scenario = Scenario("json", "both", (Part(2), Part(2, ("gpt-4o-mini-paced",), stream=True)), ("cpu_us",))
+    async with Rig.standing(0.1) as rig, rig.running(gateway) as running:
+        found = await rig.sample(running, scenario)
+    assert found.requests_per_s > 0
+
+
+@NEEDS_LINUX
+@pytest.mark.process
+@pytest.mark.blocking
+@pytest.mark.parametrize("gateway", [bare(), lean()], ids=["bare", "lean"])
+async def test_the_yardsticks_relay_streams_and_answers(gateway: Gateway) -> None:
     scenario = Scenario("json", "both", (Part(2), Part(2, ("gpt-4o-mini-paced",), stream=True)), ("cpu_us",))
     async with Rig.standing(0.1) as rig, rig.running(gateway) as running:
         found = await rig.sample(running, scenario)
