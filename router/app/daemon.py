@@ -302,12 +302,15 @@ class App:
         limit = serving.current.snapshot.server.drain_s
         observer.emit(Notice("info", "draining", f"{serving.inflight} requests are under way; waiting up to {limit:g} s"))
         await self._quiet(limit)
-        kept = serving.responses
+        kept, listener = serving.responses, self._listener
+        assert listener is not None
+        serving.gateway.is_cutting = True
+        told = {stream.connection for stream in serving.streams}
         for running in (*serving.streams, *serving.calls, *(kept.running.values() if kept is not None else ())):
             running.interrupt()
+        listener.interrupt(spared=told)
         await self._quiet(INTERRUPT_GRACE_S)
-        assert self._listener is not None
-        await self._listener.close()
+        await listener.close()
         await self._tasks.wait(0.0 if stop.is_hurried else TASKS_GRACE_S)
         serving.gateway.settler.flush()
         await serving.idempotency.pay()

@@ -20,6 +20,7 @@ GatewayError                     code, message for the caller, hint for the oper
 ├── IdempotencyMismatch          this key was used for another request
 ├── NotSupported                 a documented route or protocol that this daemon refuses by name
 ├── NotReady                     starting, draining or misconfigured
+│   └── CutOff                   under way when the drain time was over
 ├── Overloaded                   shedding load
 ├── StorageUnavailable           what must be durable cannot be written or read
 ├── UpstreamFault                a provider did not answer usefully
@@ -150,6 +151,13 @@ class NotSupported(GatewayError):
 
 class NotReady(GatewayError):
     code = "not_ready"
+
+
+class CutOff(NotReady):
+    """It was under way when the daemon's drain time was over."""
+
+    def __init__(self) -> None:
+        super().__init__("the gateway is shutting down and the request was cut", retry_after_s=1)
 
 
 class Overloaded(GatewayError):

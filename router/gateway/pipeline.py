@@ -1,5 +1,6 @@
 """The life of one inference request, in order. Leaving the block is settlement: on success, failure and disconnect alike."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from router.domain.errors import GatewayError
+from router.domain.errors import CutOff, GatewayError
 from router.domain.identity import Principal
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
@@ -57,6 +58,8 @@ class Gateway:
         treasury.purses.release_ended = self.settler.flush
         self.means = Means(health, RetryBudget(world.clock), world.ids, treasury)
         self.drains = 0
+        self.is_cutting = False
+        """Whether requests that are cancelled are so because the daemon's drain time is over."""
 
     def open(
         self,
@@ -160,6 +163,10 @@ class Opening(msgspec.Struct, eq=False):
             self.on_admitted(case)
         try:
             reply = await call.run()
+        except asyncio.CancelledError as cancelled:
+            error = CutOff() if gateway.is_cutting else cancelled
+            self._leave(error)
+            raise error from None
         except BaseException as error:
             self._leave(error)
             raise

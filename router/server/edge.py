@@ -3,12 +3,13 @@
 It stands on aiohttp's low-level server: dispatch by one dictionary costs a fraction of an Application's resolution.
 """
 
+import asyncio
 import re
 import traceback
 
 from aiohttp import hdrs, web
 
-from router.domain.errors import GatewayError, InternalError, MethodNotAllowed, NotFound, NotReady, RateLimited
+from router.domain.errors import CutOff, GatewayError, InternalError, MethodNotAllowed, NotFound, NotReady, RateLimited
 from router.domain.observations import Failure, RequestRefused
 from router.gateway.admit import OverLimit
 from router.server.client_address import client_address
@@ -41,6 +42,10 @@ class Edge:
             response = self._refusal(request, notes, error)
         except ConnectionError:
             raise
+        except asyncio.CancelledError:
+            if not serving.gateway.is_cutting or request.transport is None:
+                raise
+            response = self._refusal(request, notes, CutOff())
         except Exception as error:  # noqa: BLE001  whatever it is, the caller gets an envelope and the log the traceback
             serving.observer.emit(Failure(notes.request_id, notes.route, "".join(traceback.format_exception(error))))
             response = self._refusal(

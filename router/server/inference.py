@@ -6,6 +6,7 @@ from aiohttp import StreamReader, hdrs, web
 
 from router.domain.errors import (
     BodyTooLarge,
+    CutOff,
     GatewayError,
     InvalidRequest,
     RequestTimeout,
@@ -116,6 +117,12 @@ class Inference:
             if started is None:
                 _note(notes, opening, error, asked.request)
                 raise
+        except asyncio.CancelledError:
+            if not serving.gateway.is_cutting:
+                raise
+            cut = CutOff()
+            _note(notes, opening, cut, asked.request)
+            raise cut from None
         except ConnectionError:
             if started is None:
                 raise

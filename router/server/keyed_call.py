@@ -7,7 +7,7 @@ import asyncio
 
 import msgspec
 
-from router.domain.errors import GatewayError, InternalError, NotReady
+from router.domain.errors import CutOff, GatewayError, InternalError
 from router.domain.flow import Flow
 from router.domain.idempotency import MAX_KEPT_BYTES, KeptAnswer
 from router.domain.ledger import Outcome
@@ -77,7 +77,7 @@ class KeyedCall:
         self._is_explained = is_explained
         self._pipe: Pipe[Told | bytes | GatewayError | None] = Pipe()
         self._task: asyncio.Task[None] | None = None
-        self._interruption: NotReady | None = None
+        self._interruption: CutOff | None = None
         self._is_over = self._is_left = False
 
     # -- the handler's side -------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class KeyedCall:
         except GatewayError as error:
             self._pipe.put(error)
         except asyncio.CancelledError:
-            self._pipe.put(self._interruption or _cut())
+            self._pipe.put(self._interruption or CutOff())
             if self._interruption is None:
                 raise
         except BaseException:
@@ -127,7 +127,7 @@ class KeyedCall:
     def interrupt(self) -> None:
         """End the call from our side, unanswered: the daemon's drain time is over."""
         if self._interruption is None and self._task is not None:
-            self._interruption = _cut()
+            self._interruption = CutOff()
             self._task.cancel()
 
     async def _answer(self) -> None:
@@ -186,7 +186,3 @@ class KeyedCall:
         who, decision = asked.principal, kept.headers.get("X-Router-Decision", "")
         serving.observer.emit(RequestReplayed(self._request_id, asked.route, kept.status, who.tenant, who.key, decision))
         self._pipe.put(Told(kept.status, replay_headers(kept, self._request_id), kept.body))
-
-
-def _cut() -> NotReady:
-    return NotReady("the gateway is shutting down and the request was cut", retry_after_s=1)

@@ -3,7 +3,7 @@
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from pathlib import Path
 
 from aiohttp import http_parser, web
@@ -57,6 +57,11 @@ class _Connection(web.RequestHandler):
         response.force_close()
         return response
 
+    def interrupt(self) -> None:
+        """Cancel the handler at work on a request, which answers for itself; an answer that is being sent goes on."""
+        if self._current_request is not None and self._task_handler is not None:
+            self._task_handler.cancel()
+
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
@@ -74,6 +79,12 @@ class _Connection(web.RequestHandler):
 class _HttpServer(web.Server):
     def __call__(self) -> web.RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
+
+    def interrupt(self, spared: Container[web.RequestHandler]) -> None:
+        for connection in self.connections:
+            assert isinstance(connection, _Connection)
+            if connection not in spared:
+                connection.interrupt()
 
 
 def base_url(address: Sequence[object], *, is_tls: bool) -> str:
@@ -94,7 +105,7 @@ class Listener:
     def __init__(self, handle: Handle, settings: ServerSettings, sockets: Sequence[socket.socket] = ()) -> None:
         self._settings = settings
         self._sockets = sockets
-        server = _HttpServer(
+        self._server = _HttpServer(
             handle,
             access_log=None,
             handler_cancellation=True,
@@ -104,7 +115,7 @@ class Listener:
             auto_decompress=False,
             lingering_time=2.0,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=CLOSING_S)
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=CLOSING_S)
         self._tls: ssl.SSLContext | None = None
         self._tls_seen: tuple[float, ...] = ()
 
@@ -143,6 +154,10 @@ class Listener:
 
     def _stamp(self, settings: ServerSettings) -> tuple[float, ...]:
         return tuple(os.stat(p).st_mtime for p in (settings.tls_cert, settings.tls_key) if p)
+
+    def interrupt(self, spared: Container[web.RequestHandler]) -> None:
+        """Cancel the handlers of all requests but those of the spared connections."""
+        self._server.interrupt(spared)
 
     async def close(self) -> None:
         """Stop accepting and end what is left of the connections."""

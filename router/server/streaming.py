@@ -8,7 +8,7 @@ from math import inf
 import msgspec
 from aiohttp import HttpVersion11, web
 
-from router.domain.errors import GatewayError, NotReady
+from router.domain.errors import CutOff, GatewayError
 from router.domain.flow import Flow
 from router.domain.requests import Api
 from router.server.errors import STATUSES, error_object
@@ -123,9 +123,14 @@ class EventStream:
         self._quiet_since = loop.time()
         self._full_since: float | None = None
         self._task = asyncio.current_task()
-        self._interruption: GatewayError | None = None
+        self._interruption: CutOff | None = None
         self._last = b""
         self._has_ended = False
+
+    @property
+    def connection(self) -> web.RequestHandler:
+        """That of its caller."""
+        return self._request.protocol
 
     async def relay(self, frames: Flow) -> None:
         """Write until the frames end. Raises the GatewayError that ended them, after telling the caller of it, and
@@ -154,7 +159,7 @@ class EventStream:
     def interrupt(self) -> None:
         """End the stream from our side, with an error event: the daemon's drain time is over."""
         if self._interruption is None and self._task is not None:
-            self._interruption = NotReady("the gateway is shutting down and the stream was cut")
+            self._interruption = CutOff()
             self._task.cancel()
 
     def _write(self, frames: bytes, end: bytes = b"") -> bool:

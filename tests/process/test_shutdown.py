@@ -67,6 +67,30 @@ async def test_past_the_drain_a_stream_is_told_and_settled(folder: Workplace) ->
         assert entry["output_tokens"] > 0
 
 
+async def test_past_the_drain_a_whole_answer_is_refused_and_settled(folder: Workplace) -> None:
+    config = {"server": {"drain": "300ms"}}
+    with Simulator(folder) as sim, Daemon(folder, settings({"sim": sim.provider}, {"m": "sim"}, **config)) as routerd:
+        async with Wire(routerd) as plain, Wire(routerd) as keyed, Wire(routerd) as unsent:
+            unsent.send(head("POST", "/v1/chat/completions", {**AUTH, "Content-Length": "100"}))
+            plain.post("/v1/chat/completions", chat("m", "timeout"), X_Request_Id="plain")
+            keyed.post("/v1/chat/completions", chat("m", "timeout"), X_Request_Id="keyed", Idempotency_Key="once")
+            await until(lambda: len(sim.log(event="received")) == 2)
+            routerd.send(signal.SIGTERM)
+            for wire in (plain, keyed, unsent):
+                refused = await wire.reply(3)
+                assert (refused.status, refused.code, refused.headers["connection"]) == (503, "not_ready", "close")
+                assert "was cut" in json.loads(refused.body)["error"]["message"]
+                assert refused.headers["retry-after"] == "1"
+        assert await asyncio.to_thread(routerd.wait, 5) == 0
+        entries = {entry["request_id"]: entry for entry in routerd.ledger()}
+        assert entries.keys() == {"plain", "keyed"}
+        for entry in entries.values():
+            assert (entry["status"], entry["code"], entry["outcome"]) == (503, "not_ready", "cancelled")
+            assert entry["cost_nano"] > 0
+        told = [line["event"] for line in routerd.lines() if line.get("request_id") in entries]
+        assert sorted(told) == ["request_finished", "request_finished"]
+
+
 async def test_a_second_sigterm_hurries_and_still_settles(folder: Workplace) -> None:
     with Simulator(folder) as sim, Daemon(folder, settings({"sim": sim.provider}, {"m": "sim"})) as routerd:
         async with routerd.client() as http:
@@ -81,7 +105,7 @@ async def test_a_second_sigterm_hurries_and_still_settles(folder: Workplace) -> 
             routerd.send(signal.SIGTERM)
             for stream in streams:
                 assert '"not_ready"' in (await sse(stream))[-1]
-            await asyncio.gather(json_call, return_exceptions=True)
+            assert (await json_call).status == 503
         assert await asyncio.to_thread(routerd.wait, 8) == 0
         assert len(routerd.ledger()) == 6
         assert all(entry["cost_nano"] > 0 for entry in routerd.ledger())
