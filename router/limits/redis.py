@@ -205,7 +205,7 @@ class RedisLimiter:
             self._decide_alone_for(batch.asks)
             return
         self._outbox[:0] = batch.asks
-        self._settled.merge(batch.settled)
+        self._settled.put_back(batch.settled)
         self._must_settle = True
         self._must_join()
 
@@ -311,7 +311,7 @@ class RedisLimiter:
         await self._until_quiet()
         for entry in self._settled.values():
             # The statement has the tokens that were used, not those that were held.
-            entry.tokens = 0
+            entry.tokens = [0] * len(entry.rules)
         await self._member.state_past(lane, everything=True)
         for _ in range(int(self._settings.others_s / OTHERS_POLL_S)):
             if live <= 1 or await self._member.count(lane) >= live:

@@ -13,13 +13,12 @@ import msgspec
 
 from router.domain.limits import UNLIMITED, Allowance, LimitRule, Limits, LimitScope, Refusal, Resource, key_of
 from router.domain.ports import Reservation
-from router.limits.redis_wire import word
+from router.limits.redis_wire import WORDS_REMEMBERED, word, word_again
 
 MAX_ASKS = 256
-MAX_SETTLEMENTS = 1024
+MAX_SETTLEMENTS = 512
 
 _ANSWER_LENGTH = 9
-_WORDS_REMEMBERED = 8192
 # Lua counts in doubles: sums over a minute stay exact below 2**53.
 _MAX = 2**40
 
@@ -35,41 +34,44 @@ class Ask(msgspec.Struct, eq=False):
     answer: asyncio.Future[Reservation | Refusal]
 
 
-class Settlement(msgspec.Struct):
-    """What was settled of one rule's requests: how far the tokens counted were off, and how many requests have ended."""
+class Settlement(msgspec.Struct, eq=False):
+    """What was settled of requests under the same rules that were counted in one second (of Redis's clock; 0 for none): how
+    far the tokens counted were off, by each rule, and how many requests have ended."""
 
-    tokens: int = 0
+    rules: Sequence[LimitRule]
+    second: int
+    tokens: list[int]
     ended: int = 0
 
 
-class Settled(dict[tuple[str, int], Settlement]):
-    """By the key of the rule, and the second (of Redis's clock) in which the requests were counted, 0 for none."""
+class Settled(dict[tuple[int, int], Settlement]):
+    """By the identity of the rules, which those of one API key share, and the second."""
 
     def add(self, rules: Sequence[LimitRule], second: int, held: int, used: int) -> None:
         """One request has ended that was counted with `held` tokens, and has used so many."""
-        for rule in rules:
-            name, limit = (rule.key, second), rule.limits.tokens
-            entry = self.get(name)
-            if entry is None:
-                entry = self[name] = Settlement()
-            entry.tokens += used - (held if limit is None or held <= limit else limit)
-            entry.ended += 1
+        entry = self.get((id(rules), second))
+        if entry is None:
+            entry = self[id(rules), second] = Settlement(rules, second, [0] * len(rules))
+        entry.ended += 1
+        for at, rule in enumerate(rules):
+            limit = rule.limits.tokens
+            entry.tokens[at] += used - (held if limit is None or held <= limit else limit)
 
-    def merge(self, other: "Settled") -> None:
-        for name, more in other.items():
-            entry = self.setdefault(name, Settlement())
-            entry.tokens += more.tokens
+    def put_back(self, settlements: Sequence[Settlement]) -> None:
+        """Of a call that was not carried out."""
+        for more in settlements:
+            none = Settlement(more.rules, more.second, [0] * len(more.rules))
+            entry = self.setdefault((id(more.rules), more.second), none)
+            entry.tokens = [sum(tokens) for tokens in zip(entry.tokens, more.tokens, strict=True)]
             entry.ended += more.ended
 
-    def take(self) -> "Settled":
+    def take(self) -> list[Settlement]:
         """What was settled first, as much as one call may carry."""
-        taken = Settled(self if len(self) <= MAX_SETTLEMENTS else islice(self.items(), MAX_SETTLEMENTS))
-        if len(taken) == len(self):
+        if len(self) <= MAX_SETTLEMENTS:
+            taken = [*self.values()]
             self.clear()
-        else:
-            for name in taken:
-                del self[name]
-        return taken
+            return taken
+        return [self.pop(name) for name in [*islice(self, MAX_SETTLEMENTS)]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,42 +90,41 @@ class Names:
         return f"{self.prefix}:{key_of(scope, subject)}"
 
 
-class Batch:
+class Batch(msgspec.Struct, eq=False):
     """Requests and settlements that travel together."""
 
-    __slots__ = ("asks", "settled")
-
-    def __init__(self, asks: list[Ask], settled: Settled) -> None:
-        self.asks = asks
-        self.settled = settled
+    asks: Sequence[Ask]
+    settled: Sequence[Settlement]
 
     def words(self, names: Names, owner: str) -> list[bytes]:
         """What the script is called with: how many keys there are, the keys, and its argument."""
         # Places are counted from 1, and the first is that of the owners.
         places: dict[str, int] = {}
         settled: list[int] = []
-        for (key, second), entry in self.settled.items():
-            settled += (places.setdefault(key, len(places) + 2), second, clamped(entry.tokens) if second else 0, entry.ended)
+        for entry in self.settled:
+            second, ended = entry.second, entry.ended
+            for rule, tokens in zip(entry.rules, entry.tokens, strict=True):
+                exact = clamped(tokens) if second else 0
+                settled += (places.setdefault(rule.key, len(places) + 2), second, exact, ended)
         asked: list[int] = []
         # Requests of one API key share their rules, and so what is said of them.
         said: dict[int, list[int]] = {}
         for ask in self.asks:
-            rules = ask.rules
+            rules, tokens = ask.rules, ask.tokens
             numbers = said.get(id(rules))
             if numbers is None:
                 numbers = said[id(rules)] = []
                 for rule in rules:
                     numbers.append(places.setdefault(rule.key, len(places) + 2))
                     numbers += _limits(rule.limits)
-            asked += (len(rules), min(_MAX, ask.tokens))
+            asked += (len(rules), clamped(tokens))
             asked += numbers
-        argument = _pack((owner, settled, asked))
         prefix = names.prefix
         return [
-            word(1 + len(places)),
-            word(names.owners),
+            word_again(1 + len(places)),
+            word_again(names.owners),
             *[_word(prefix, key) for key in places],
-            word(argument),
+            word(_pack((owner, settled, asked))),
         ]
 
     def verdicts(self, answer: bytes) -> tuple[int, list[Refusal | Allowance]] | None:
@@ -180,13 +181,13 @@ def _limits(limits: Limits) -> tuple[int, int, int]:
     """Requests, tokens, requests at a time; -1 is no limit."""
     requests, tokens, parallel = limits.requests, limits.tokens, limits.parallel
     return (
-        -1 if requests is None else min(requests, _MAX),
-        -1 if tokens is None else min(tokens, _MAX),
-        -1 if parallel is None else min(parallel, _MAX),
+        -1 if requests is None else requests,
+        -1 if tokens is None else tokens,
+        -1 if parallel is None else parallel,
     )
 
 
-@lru_cache(_WORDS_REMEMBERED)
+@lru_cache(WORDS_REMEMBERED)
 def _word(prefix: str, key: str) -> bytes:
     """The name of a window as it is sent."""
     return word(f"{prefix}:{key}")
@@ -194,4 +195,6 @@ def _word(prefix: str, key: str) -> bytes:
 
 def clamped(tokens: int) -> int:
     """A number of tokens, or a difference, that keeps sums exact."""
-    return max(-_MAX, min(tokens, _MAX))
+    if -_MAX < tokens < _MAX:
+        return tokens
+    return _MAX if tokens > 0 else -_MAX

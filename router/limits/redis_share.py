@@ -27,9 +27,11 @@ class CountedReservation(msgspec.Struct, eq=False):
     def settle(self, tokens: int) -> None:
         held, self.held = self.held, ()
         if held:
+            if tokens < 0:
+                tokens = 0
             for one in held:
                 one.settle(tokens)
-            self.release(self, max(tokens, 0))
+            self.release(self, tokens)
 
 
 Release = Callable[[CountedReservation, int], None]

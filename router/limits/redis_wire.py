@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+WORDS_REMEMBERED = 8192
 
 Word = bytes | str | int
 
@@ -24,6 +27,10 @@ def word(said: Word) -> bytes:
     """A part of a command, as it is sent."""
     text = said if isinstance(said, bytes) else str(said).encode()
     return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+word_again = lru_cache(WORDS_REMEMBERED)(word)
+"""A word that is said often."""
 
 
 def words(*said: Word) -> list[bytes]:
