@@ -98,8 +98,9 @@ class Lane(asyncio.Protocol):
         if self._is_lost:
             told(RedisUnavailable(_BROKEN))
             return
-        self._told = told
+        # In this order: who is told by what this raises is not told again when the connection ends.
         self._transport.write(command(said))
+        self._told = told
         self.asked_at_s, self._is_half_over = self._loop.time(), False
         if self._timer is None:
             self._timer = self._loop.call_later(self._half_s, self._look)
