@@ -5,8 +5,9 @@ Knows the driver and nothing of limits. A connection is opened beside the reques
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from redis import DriverInfo
@@ -15,10 +16,10 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, InvalidResponse, NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from router.limits.redis_scripts import Script
-from router.limits.redis_wire import Refused, command, reply, words
+from router.limits.redis_wire import Refused, Word, command, reply, words
 
 OPERATION_TIMEOUT_S = 0.05
 CONNECT_TIMEOUT_S = 1.0
@@ -27,6 +28,7 @@ GROW_AGAIN_S = 1.0
 
 # Made once: the driver would look for its version on the disk for each connection.
 _DRIVER = DriverInfo()
+_BROKEN = "the connection broke"
 
 
 class RedisUnavailable(Exception):
@@ -37,111 +39,133 @@ class RedisUnavailable(Exception):
         self.reason = reason
 
 
+Told = Callable[[Any], None]
+"""Called once with the answer to a command, or with RedisUnavailable."""
+
+
 class Lane(asyncio.Protocol):
     """One open connection. After RedisUnavailable it is of no more use.
 
     The driver has connected and logged in; from then on the lane speaks for itself: the driver's way of a command costs more
-    than all that is done with it.
+    than all that is done with it. `asked_at_s` is when it was last used, by the loop's clock.
     """
 
     def __init__(self, connection: AbstractConnection, timeout_s: float) -> None:
         self._connection = connection
         self._half_s = timeout_s / 2
         self._loop = asyncio.get_running_loop()
-        self._answer: asyncio.Future[Any] | None = None
+        self._told: Told | None = None
+        self._called: tuple[Script, Sequence[bytes]] | None = None
         self._received = b""
         self._timer: asyncio.TimerHandle | None = None
-        self._asked_at_s = 0.0
         self._is_half_over = self._is_lost = False
-        self.idle_since = 0.0
+        self.asked_at_s = self._loop.time()
         writer = connection._writer  # noqa: SLF001  there is no public way
         assert writer is not None, "a connection that is open"
         self._transport = writer.transport
         self._transport.set_protocol(self)
 
-    async def run(self, script: Script, keys: Sequence[str], *arguments: bytes | str | int) -> Any:
-        """The script's answer; its text is sent only to a server that does not have it. Raises RedisUnavailable."""
-        try:
-            return await self._exchange(*script.call, *words(len(keys), *keys, *arguments))
-        except NoScriptError:
-            return await self.command("EVAL", script.text, len(keys), *keys, *arguments)
+    def call(self, script: Script, said: Sequence[bytes], told: Told) -> None:
+        """Run a script on what is `said` as words: how many keys there are, the keys, the arguments.
 
-    async def command(self, *said: bytes | str | int) -> Any:
+        Its text is sent only to a server that does not have it.
+        """
+        self._called = script, said
+        self._ask([*script.known, *said], told)
+
+    async def run(self, script: Script, keys: Sequence[str], *arguments: Word) -> Any:
+        """The script's answer. Raises RedisUnavailable."""
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self.call(script, words(len(keys), *keys, *arguments), partial(_answer, answer))
+        return await self._awaited(answer)
+
+    async def command(self, *said: Word) -> Any:
         """Raises RedisUnavailable."""
-        try:
-            return await self._exchange(*words(*said))
-        except NoScriptError as error:
-            raise RedisUnavailable("refused: NOSCRIPT") from error
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._called = None
+        self._ask(words(*said), partial(_answer, answer))
+        return await self._awaited(answer)
 
-    async def _exchange(self, *said: bytes) -> Any:
-        """One command and its answer within the operation timeout. Raises NoScriptError, RedisUnavailable."""
-        if self._is_lost:
-            raise RedisUnavailable("the connection broke")
-        answer = self._answer = self._loop.create_future()
-        self._transport.write(command(said))
-        self._asked_at_s, self._is_half_over = self._loop.time(), False
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._half_s, self._look)
+    async def _awaited(self, answer: asyncio.Future[Any]) -> Any:
         try:
             return await answer
-        except NoScriptError:
-            raise
-        except TimeoutError as error:
-            raise RedisUnavailable("no answer in time") from error
-        except (RedisError, OSError) as error:
-            raise RedisUnavailable(reason_of(error, "the connection broke")) from error
         finally:
-            self._answer = None
+            # Of one who was cancelled, nobody waits for the answer that may come yet.
+            self._told = None
+
+    def _ask(self, said: Sequence[bytes], told: Told) -> None:
+        """One command, whose answer is told within the operation timeout."""
+        if self._is_lost:
+            told(RedisUnavailable(_BROKEN))
+            return
+        # In this order: who is told by what this raises is not told again when the connection ends.
+        self._transport.write(command(said))
+        self._told = told
+        self.asked_at_s, self._is_half_over = self._loop.time(), False
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._half_s, self._look)
 
     def _look(self) -> None:
         """Time is measured in two halves: a loop that was away for long reads what has come before it gives up."""
         self._timer = None
-        answer = self._answer
-        if answer is None or answer.done():
+        if (told := self._told) is None:
             return
-        left_s = self._asked_at_s + self._half_s - self._loop.time()
+        left_s = self.asked_at_s + self._half_s - self._loop.time()
         if left_s <= 0.0:
             if self._is_half_over:
-                answer.set_exception(TimeoutError())
+                self._told = None
+                told(RedisUnavailable("no answer in time"))
                 return
             self._is_half_over = True
             left_s = self._half_s
         self._timer = self._loop.call_later(left_s, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        received = self._received + data
         try:
-            found = reply(self._received)
+            found = reply(received)
         except ValueError:
-            self._lose(InvalidResponse())
+            self._lose()
             return
         if found is None:
+            self._received = received
             return
         value, size = found
-        if self._answer is None or size != len(self._received):
-            self._lose(InvalidResponse())
+        if (told := self._told) is None or size != len(received):
+            self._lose()
             return
-        self._received = b""
-        if self._answer.done():
-            return
-        if isinstance(value, Refused):
-            error = BaseParser.parse_error(value.text)  # type: ignore[no-untyped-call]  # the driver has no types there
-            self._answer.set_exception(error)
+        self._received, self._told = b"", None
+        if not isinstance(value, Refused):
+            told(value)
+        elif self._called is not None and value.is_unknown_script:
+            (script, said), self._called = self._called, None
+            self._ask([*script.whole, *said], told)
         else:
-            self._answer.set_result(value)
+            error = BaseParser.parse_error(value.text)  # type: ignore[no-untyped-call]  # the driver has no types there
+            told(RedisUnavailable(reason_of(error, _BROKEN)))
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lose(exc if isinstance(exc, OSError) else ConnectionResetError())
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._lose()
 
-    def _lose(self, error: Exception) -> None:
+    def _lose(self) -> None:
         """What stands in the connection now cannot be understood, or will not come."""
         self._is_lost = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if (told := self._told) is not None:
+            self._told = None
+            told(RedisUnavailable(_BROKEN))
 
-    async def close(self) -> None:
-        """Never waits for the other side, never raises."""
-        await self._connection.disconnect(nowait=True)
+    def close(self) -> None:
+        """Never waits for the other side."""
+        self._connection._close()  # type: ignore[no-untyped-call]  # noqa: SLF001  the public way is a coroutine
+
+
+def _answer(waiting: asyncio.Future[Any], answer: Any) -> None:
+    if waiting.done():
+        return
+    if isinstance(answer, RedisUnavailable):
+        waiting.set_exception(answer)
+    else:
+        waiting.set_result(answer)
 
 
 class Lanes:
@@ -199,20 +223,19 @@ class Lanes:
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                await self.give(waiter.result())
+                self.give(waiter.result())
             raise
 
-    async def give(self, lane: Lane) -> None:
+    def give(self, lane: Lane) -> None:
         """Put back a lane whose exchange went well; one that was dropped meanwhile is closed."""
         if lane not in self._all:
-            await lane.close()
+            lane.close()
             return
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_result(lane)
                 return
-        lane.idle_since = asyncio.get_running_loop().time()
         self._idle.append(lane)
 
     async def open(self) -> Lane:
@@ -233,7 +256,7 @@ class Lanes:
             self._opening -= 1
         lane = Lane(connection, self._timeout_s)
         if self._is_closed:
-            await lane.close()
+            lane.close()
             raise RedisUnavailable("closed")
         self._all.add(lane)
         return lane
@@ -244,41 +267,41 @@ class Lanes:
         try:
             yield lane
         except BaseException:
-            await self.discard(lane)
+            self.discard(lane)
             raise
-        await self.give(lane)
+        self.give(lane)
 
-    async def discard(self, lane: Lane) -> None:
+    def discard(self, lane: Lane) -> None:
         """Close a lane whose exchange failed."""
         self._all.discard(lane)
         if not self._all:
             self._disappoint()
-        await lane.close()
+        lane.close()
 
-    async def trim(self) -> None:
+    def trim(self) -> None:
         """Close lanes that nobody has needed for a minute, all but the one used last."""
         since = asyncio.get_running_loop().time() - IDLE_S
-        while len(self._idle) > 1 and self._idle[0].idle_since < since:
-            await self.discard(self._idle.pop(0))
+        while len(self._idle) > 1 and self._idle[0].asked_at_s < since:
+            self.discard(self._idle.pop(0))
 
-    async def drop(self) -> None:
+    def drop(self) -> None:
         """Close what is idle, disown what is under way, which is closed when it is given back, and tell those who wait."""
         idle, self._idle = self._idle, []
         self._all.clear()
         self._disappoint()
         for lane in idle:
-            await lane.close()
+            lane.close()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Drop everything, also what is only just being opened."""
         self._is_closed = True
-        await self.drop()
+        self.drop()
 
     def _disappoint(self) -> None:
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             if not waiter.done():
-                waiter.set_exception(RedisUnavailable("the connection broke"))
+                waiter.set_exception(RedisUnavailable(_BROKEN))
 
 
 def reason_of(error: Exception, otherwise: str) -> str:

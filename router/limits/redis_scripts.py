@@ -1,6 +1,5 @@
 """The Lua scripts of the shared limiter, as they are sent: each is the clock, the window and its own text. No sockets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from pathlib import Path
@@ -16,15 +15,17 @@ _TEXTS = {name: (_FOLDER / f"{name}.lua").read_text(encoding="utf-8") for name i
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script by its text and by the digest under which the server remembers it; `call` is how a call of it begins."""
+    """How a call of it begins, by the digest under which the server remembers it (`known`) and by its text (`whole`)."""
 
     text: str
-    call: Sequence[bytes] = field(init=False)
+    known: list[bytes] = field(init=False)
+    whole: list[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         # The server names scripts by SHA-1; nothing is secured by it.
         digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-        object.__setattr__(self, "call", words("EVALSHA", digest))
+        object.__setattr__(self, "known", words("EVALSHA", digest))
+        object.__setattr__(self, "whole", words("EVAL", self.text))
 
 
 class Scripts:

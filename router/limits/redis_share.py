@@ -3,33 +3,35 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from router.domain.limits import Allowance, LimitRule, Limits, LimitScope, Refusal
 from router.domain.ports import Clock
 from router.limits.memory import HeldReservation, MemoryLimiter
 from router.limits.window import WINDOW_US
 
 
-class CountedReservation:
+class CountedReservation(msgspec.Struct, eq=False):
     """Implements domain.ports.Reservation: counted in this process, and in Redis under all `rules`.
 
     `second` is when Redis counted the tokens; 0 where this process admitted it alone, and Redis knows no more than its slot.
     """
 
-    __slots__ = ("_held", "_release", "allowance", "rules", "second", "tokens")
-
-    def __init__(self, held: Sequence[HeldReservation], rules: Sequence[LimitRule], release: "Release") -> None:
-        self.allowance: Allowance = held[0].allowance
-        self.rules = rules
-        self.tokens = self.second = 0
-        self._held = held
-        self._release = release
+    allowance: Allowance
+    rules: Sequence[LimitRule]
+    held: Sequence[HeldReservation]
+    release: "Release"
+    tokens: int = 0
+    second: int = 0
 
     def settle(self, tokens: int) -> None:
-        held, self._held = self._held, ()
+        held, self.held = self.held, ()
         if held:
+            if tokens < 0:
+                tokens = 0
             for one in held:
                 one.settle(tokens)
-            self._release(self, max(tokens, 0))
+            self.release(self, tokens)
 
 
 Release = Callable[[CountedReservation, int], None]

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+WORDS_REMEMBERED = 8192
 
 Word = bytes | str | int
 
@@ -12,18 +15,31 @@ class Refused:
 
     text: str
 
+    @property
+    def is_unknown_script(self) -> bool:
+        return self.text.startswith("NOSCRIPT")
+
 
 Reply = bytes | int | Refused | None
 
 
+def word(said: Word) -> bytes:
+    """A part of a command, as it is sent."""
+    text = said if isinstance(said, bytes) else str(said).encode()
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+word_again = lru_cache(WORDS_REMEMBERED)(word)
+"""A word that is said often."""
+
+
 def words(*said: Word) -> list[bytes]:
     """Parts of a command, each as it is sent."""
-    texts = [word if isinstance(word, bytes) else str(word).encode() for word in said]
-    return [b"$%d\r\n%b\r\n" % (len(text), text) for text in texts]
+    return [word(part) for part in said]
 
 
 def command(parts: Sequence[bytes]) -> bytes:
-    """A whole command of what `words` made."""
+    """A whole command of what `word` made."""
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
@@ -32,20 +48,20 @@ def reply(received: bytes) -> tuple[Reply, int] | None:
 
     Arrays are none of the answers that are asked for. Raises ValueError for what is no answer.
     """
-    head, end, _ = received.partition(b"\r\n")
-    if not end:
+    end = received.find(b"\r\n")
+    if end < 0:
         return None
-    start, kind = len(head) + 2, head[:1]
+    start, kind, head = end + 2, received[:1], received[1:end]
     if kind == b"$":
-        size = int(head[1:])
+        size = int(head)
         if size < 0:
             return None, start
         whole = start + size + 2
-        return (received[start : start + size], whole) if len(received) >= whole else None
+        return (received[start : whole - 2], whole) if len(received) >= whole else None
     if kind == b":":
-        return int(head[1:]), start
+        return int(head), start
     if kind == b"+":
-        return head[1:], start
+        return head, start
     if kind == b"-":
-        return Refused(head[1:].decode("utf-8", "replace")), start
+        return Refused(head.decode("utf-8", "replace")), start
     raise ValueError("not an answer")

@@ -16,17 +16,24 @@ from router.storage.ledger_rows import ATTEMPTS, REQUESTS, TAGS, attempt_rows, r
 
 # Neither driver returns rows from many executions. On SQLite nobody else writes between question and insertion, and an
 # attempt never stands without its request; on PostgreSQL the rows tell which transaction inserted them, and all postings go
-# in by one statement.
+# in by one statement. Either way the common case, in which everything is new, is known by a number.
 _CHANGES = "SELECT total_changes() AS changes"
 _KNOWN_ATTEMPTS = "SELECT request, attempt FROM attempts WHERE request IN (SELECT value FROM json_each($1))"
 _POSTINGS = Insertion("postings", ("budget", "period"), ("request", "attempt", "cost_nano"), may_exist=False)
 _INSERT_NEW_POSTINGS = """
-    INSERT INTO postings (request, attempt, budget, period, cost_nano)
-    SELECT a.request, a.attempt, g.value->>2, g.value->>3, a.cost_nano
+    WITH inserted AS (
+        INSERT INTO postings (request, attempt, budget, period, cost_nano)
+        SELECT a.request, a.attempt, g.value->>2, g.value->>3, a.cost_nano
+        FROM json_array_elements(CAST($1 AS json)) AS g(value)
+        JOIN attempts a ON a.request = g.value->>0 AND a.attempt = CAST(g.value->>1 AS BIGINT)
+        WHERE a.xmin = CAST(pg_current_xact_id() AS xid)
+        ON CONFLICT DO NOTHING RETURNING 1)
+    SELECT COUNT(*) AS inserted FROM inserted"""
+_NEW_POSTINGS = """
+    SELECT p.request, p.attempt, p.budget
     FROM json_array_elements(CAST($1 AS json)) AS g(value)
-    JOIN attempts a ON a.request = g.value->>0 AND a.attempt = CAST(g.value->>1 AS BIGINT)
-    WHERE a.xmin = CAST(pg_current_xact_id() AS xid)
-    ON CONFLICT DO NOTHING RETURNING request, attempt, budget"""
+    JOIN postings p ON p.request = g.value->>0 AND p.attempt = CAST(g.value->>1 AS BIGINT) AND p.budget = g.value->>2
+    WHERE p.xmin = CAST(pg_current_xact_id() AS xid)"""
 _POST = """
     INSERT INTO budget_periods (budget, period, posted_nano) VALUES ($1, $2, $3)
     ON CONFLICT (budget, period) DO UPDATE SET posted_nano = budget_periods.posted_nano + excluded.posted_nano"""
@@ -93,7 +100,10 @@ async def _inserted_on_postgres(tx: Transaction, wished: _Wished) -> list[_Posti
     if not wished:
         return []
     given = msgspec.json.encode([posting[:4] for posting in wished.values()]).decode()
-    return [wished[(*_name_of(row), row["budget"])] for row in await tx.all(_INSERT_NEW_POSTINGS, given)]
+    [row] = await tx.all(_INSERT_NEW_POSTINGS, given)
+    if row["inserted"] == len(wished):
+        return list(wished.values())
+    return [wished[(*_name_of(row), row["budget"])] for row in await tx.all(_NEW_POSTINGS, given)]
 
 
 def _name_of(row: Row) -> _Name:

@@ -124,7 +124,7 @@ class Replica:
         """What `kill -9` leaves behind: no heartbeat, no goodbye."""
         await self.jobs.stop()
         await self.tasks.stop()
-        await self.limiter._lanes.drop()
+        self.limiter._lanes.drop()
 
     async def stop(self) -> None:
         await self.jobs.stop()

@@ -227,6 +227,25 @@ async def test_requests_of_one_turn_share_one_call_and_settlements_ride_along(re
         assert await calls(replica) - before == 3
 
 
+async def test_what_is_settled_after_a_call_waits_its_own_time_for_the_next(redis_url: str) -> None:
+    async with Replica.at(redis_url, settings=Settings(heartbeat_s=30.0, settle_s=1.0)) as replica:
+        (await admitted(replica, key(10**6))).settle(0)
+        await asyncio.sleep(0.5)
+        before = await calls(replica)
+        (await admitted(replica, key(10**6))).settle(0)
+        await asyncio.sleep(0.7)
+        assert await calls(replica) - before == 1
+        await replica.settled()
+        assert await calls(replica) - before == 2
+        assert set((await slots_in_redis(replica)).values()) <= {0}
+
+
+async def test_what_cannot_be_said_to_redis_is_decided_without_it(redis_url: str) -> None:
+    async with Replica.at(redis_url) as replica, asyncio.timeout(5):
+        (await admitted(replica, key(1, subject="\ud800"))).settle(0)
+        assert len(replica.observer.of(LimiterDegraded)) == 1
+
+
 async def test_a_server_that_has_lost_its_scripts_is_given_them_again(redis_url: str) -> None:
     async with Replica.at(redis_url) as replica:
         await admitted(replica, key(10))

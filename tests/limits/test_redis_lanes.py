@@ -30,12 +30,12 @@ async def test_a_lane_that_is_given_back_goes_to_whoever_waits(redis_url: str) -
     given_up = asyncio.create_task(lanes.borrow())
     await asyncio.sleep(0)
     given_up.cancel()
-    await lanes.give(lane)
+    lanes.give(lane)
     assert await waiting is lane
-    await lanes.give(lane)
+    lanes.give(lane)
     assert await lane.command("PING") == b"PONG"
     assert lanes.take() is lane
-    await lanes.discard(lane)
+    lanes.discard(lane)
 
 
 async def test_when_the_last_lane_breaks_those_who_wait_are_told(redis_url: str) -> None:
@@ -43,7 +43,7 @@ async def test_when_the_last_lane_breaks_those_who_wait_are_told(redis_url: str)
     lane = await lanes.open()
     waiting = asyncio.create_task(lanes.borrow())
     await asyncio.sleep(0)
-    await lanes.discard(lane)
+    lanes.discard(lane)
     with pytest.raises(RedisUnavailable):
         await waiting
 
@@ -59,15 +59,15 @@ async def test_an_answer_that_is_an_error_names_the_kind_alone(redis_url: str) -
     lane = await lanes.open()
     with pytest.raises(RedisUnavailable, match=r"^it refuses: ResponseError unknown$"):
         await lane.command("NONSENSE", "secret-word")
-    await lanes.discard(lane)
+    lanes.discard(lane)
 
 
 async def test_a_lane_that_was_dropped_while_in_use_is_closed_when_it_comes_back(redis_url: str) -> None:
     lanes = Lanes(redis_url, 2)
     lane = await lanes.open()
-    await lanes.drop()
+    lanes.drop()
     await lane.command("PING")
-    await lanes.give(lane)
+    lanes.give(lane)
     assert lanes.take() is None
     assert not lane._connection.is_connected
 
@@ -76,7 +76,7 @@ async def test_a_lane_that_is_opened_while_all_are_closed_does_not_stay_open(red
     lanes = Lanes(redis_url, 2)
     opening = asyncio.create_task(lanes.open())
     await asyncio.sleep(0)
-    await lanes.close()
+    lanes.close()
     with pytest.raises(RedisUnavailable):
         await opening
     assert lanes.count == 0
@@ -88,7 +88,7 @@ async def test_an_answer_nobody_asked_for_ends_the_lane(redis_url: str) -> None:
     lane.data_received(b"+OK\r\n")
     with pytest.raises(RedisUnavailable, match="the connection broke"):
         await lane.command("PING")
-    await lanes.discard(lane)
+    lanes.discard(lane)
 
 
 async def test_a_lane_whose_server_goes_away_between_two_calls_says_so_at_once(redis_url: str) -> None:
@@ -100,4 +100,4 @@ async def test_a_lane_whose_server_goes_away_between_two_calls_says_so_at_once(r
     with pytest.raises(RedisUnavailable, match="the connection broke"):
         await lane.command("PING")
     for each in (lane, killer):
-        await lanes.discard(each)
+        lanes.discard(each)

@@ -53,7 +53,7 @@ def test_commands_and_long_answers_pass(redis_url: str, tmp_path: Path, new_loop
             lanes = Lanes(f"{url}?ssl_ca_certs={certificate}", 1, timeout_s=5.0)
             lane = await lanes.open()
             answers = [await lane.command("PING"), await lane.command("ECHO", LONG), await lane.command("PING")]
-            await lanes.discard(lane)
+            lanes.discard(lane)
             return answers
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
