@@ -7,8 +7,8 @@ import msgspec
 
 from router.domain.ledger import Outcome
 from router.domain.routes import Candidate, Credential, FallbackReason, HealthView, Plan
-from router.gateway.assignment import Means
 from router.gateway.generation import Generation
+from router.gateway.means import Means
 from router.gateway.retries import MAX_WAIT_FOR_SAME_S, backoff_s
 from router.providers.credentials import choose
 
