@@ -1,5 +1,6 @@
 """One call to one target, from its first byte out to its last byte in; what it used is metered however it ends."""
 
+import asyncio
 from collections.abc import Mapping
 from math import inf
 
@@ -43,6 +44,7 @@ from router.providers.translation import TranslatedRequest
 _OK, _SERVER_ERROR = Outcome.OK, Outcome.SERVER_ERROR
 _CONTENT_POLICY = FallbackReason.CONTENT_POLICY
 
+DRAIN_S = 30.0
 MAX_ANSWER_BYTES = 256 * 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
 _PASSED_DOWN = frozenset(PASSED_DOWN)
@@ -149,7 +151,8 @@ class Attempt(msgspec.Struct, eq=False):
         return said
 
     def leave(self, reason: str) -> None:
-        """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over."""
+        """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over. Never raises,
+        never waits."""
         if not self.is_over:
             self._break_off(Outcome.CANCELLED, reason)
 
@@ -159,9 +162,15 @@ class Attempt(msgspec.Struct, eq=False):
         return not self.is_over and self._stream is not None and self.provider.spec.bills_on_cancel
 
     async def drain(self) -> None:
-        """Read an abandoned stream to its end for its usage; TransportFailure where it breaks."""
-        if self._frames is not None:
-            await self._frames.drain()
+        """Read an abandoned stream to its end for its usage, bounded, then leave."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                if self._frames is not None:
+                    await self._frames.drain()
+        except (TransportFailure, TimeoutError):
+            return
+        finally:
+            self.leave("the caller left")
 
     # -- the answer -------------------------------------------------------------------------------------------
 
@@ -223,12 +232,12 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _end(self, outcome: Outcome, reason: str = "") -> None:
         """The answer came whole."""
-        duration_us = self._close(outcome, reason)
-        health, target = self.means.health, self.candidate.target.id
         if outcome is _SERVER_ERROR:
-            health.failed(target, reason)
-        else:
-            health.succeeded(target, duration_us / 1000)
+            self._give_up(outcome, reason)
+            self.means.health.failed(self.candidate.target.id, reason)
+            return
+        duration_us = self._close(outcome, reason)
+        self.means.health.answered(self.candidate.target.id, duration_us / 1000, was_trial=self.was_trial)
 
     def _broken(self, outcome: Outcome, reason: str) -> GatewayError:
         """The answer began and did not come whole: charged, the target blamed, not tried elsewhere."""
@@ -246,7 +255,7 @@ class Attempt(msgspec.Struct, eq=False):
         """No answer: free if the provider cannot have seen the request, else charged its estimate."""
         outcome = outcome_of(failure.kind)
         if failure.kind in NEVER_SENT:
-            self._close(outcome, failure.kind.value)
+            self._give_up(outcome, failure.kind.value)
             self.means.health.failed(self.candidate.target.id, failure.kind.value)
         else:
             self._break_off(outcome, failure.kind.value)
@@ -268,7 +277,7 @@ class Attempt(msgspec.Struct, eq=False):
             if instead is None:
                 return said
             raise Refused(Failed(outcome, reason, refusal.status, instead=instead), said)
-        self._close(outcome, reason)
+        self._give_up(outcome, reason)
         spec, health, wait = self.provider.spec, self.means.health, clamped(refusal.wait_s)
         credential = self.credential
         is_ill = True
@@ -296,7 +305,7 @@ class Attempt(msgspec.Struct, eq=False):
         """What may have been used is charged, never zero; nothing, if nothing was sent."""
         if self.is_sent:
             self.usage = self._used()
-        self._close(outcome, reason)
+        self._give_up(outcome, reason)
         # A time that the caller itself has shortened is nobody's illness.
         is_own_haste = self.case.caller.timeout_s is not None and reason == FailureKind.TOTAL_TIMEOUT.value
         if outcome is not Outcome.CANCELLED and not is_own_haste:
@@ -307,6 +316,11 @@ class Attempt(msgspec.Struct, eq=False):
         if stream is not None and stream.usage is not None:
             return stream.usage
         return estimated_usage(self.case.request, stream.estimated_output_tokens() if stream is not None else 0)
+
+    def _give_up(self, outcome: Outcome, reason: str) -> None:
+        """No answer came, or none that is one; whose fault that is, others say."""
+        self._close(outcome, reason)
+        self.means.health.ended(self.candidate.target.id, was_trial=self.was_trial)
 
     def _close(self, outcome: Outcome, reason: str) -> int:
         """Its usage is final: price it, and let go of everything. How long it took, in microseconds."""
@@ -348,7 +362,6 @@ class Attempt(msgspec.Struct, eq=False):
                 () if hold is None else hold.funds.postings,
             )
         )
-        self.means.health.ended(target.id, was_trial=self.was_trial)
         return duration_us
 
     def _answered(
@@ -361,7 +374,7 @@ class Attempt(msgspec.Struct, eq=False):
             content_type,
             body,
             frames,
-            _passed(headers),
+            _NOTHING if _PASSED_DOWN.isdisjoint(headers) else _passed(headers),
             candidate.target.provider,
             candidate.via,
             self.upstream_request_id,
@@ -373,8 +386,6 @@ class Attempt(msgspec.Struct, eq=False):
 
 
 def _passed(headers: Mapping[str, str]) -> Mapping[str, str]:
-    if _PASSED_DOWN.isdisjoint(headers):
-        return _NOTHING
     return {name: headers[name] for name in PASSED_DOWN if name in headers}
 
 

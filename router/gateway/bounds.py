@@ -89,8 +89,10 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
         return _FREE
     assert request.outline, "nobody has looked what stands in it"
     input_tokens = (len(request.body) * TOKENS_PER_BYTE if counted is None else counted) + _TEMPLATE_TOKENS
+    answers = 1
     if not _TELLING.isdisjoint(request.quoted):
         input_tokens += _told_tokens(request, candidate)
+        answers = request.answers
     if api in _OUTPUTLESS:
         searches = most_searches(request.body) if api is Api.RERANK and price.search else 0
         return Bound(_cost(input_tokens, 0, price, searches), 0, None)
@@ -106,7 +108,7 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
             f"a hard budget needs an output cap: send max_tokens, or set max_output_tokens of {alias.name!r}",
             param="max_tokens",
         )
-    output_tokens = cap * request.answers
+    output_tokens = cap * answers
     if price.cache_write_1h is not None and b"1h" in request.quoted:
         price = replace(price, input=max(price.dearest_input, price.cache_write_1h))
     return Bound(_cost(input_tokens, output_tokens, price), output_tokens, cap if given is None else None)

@@ -21,7 +21,7 @@ from router.domain.errors import (
 )
 from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.routes import FallbackReason, Plan
-from router.domain.upstream import TransportFailure, UpstreamCall
+from router.domain.upstream import UpstreamCall
 from router.gateway.answer import Answer
 from router.gateway.attempt import Attempt, Refused
 from router.gateway.means import Means
@@ -31,12 +31,11 @@ from router.gateway.settle import Case
 from router.gateway.turns import Failed, Turn, Turns, first_turn
 from router.gateway.window import Windows, may_exceed
 
-DRAIN_S = 30.0
 _TOO_MANY = 429
 
 
 class Call(msgspec.Struct, eq=False):
-    """The attempts of one request: `prepare`, then `run` returns the answer; `leave` ends what is still open.
+    """The attempts of one request: `prepare`, then `run` returns the answer.
 
     `do` is what is worked on: the case, or the same as if another alias had been asked for, once its budget has led there.
     `again` makes that case, None if the caller may not use the alias; it is there if `on_budget` names any.
@@ -50,7 +49,8 @@ class Call(msgspec.Struct, eq=False):
     _windows: Windows | None = None
     _turn: Turn | None = None
     _hold: Hold | None = None
-    _open: Attempt | None = None
+    attempt: Attempt | None = None
+    """The last one that was begun."""
 
     def prepare(self) -> Awaitable[None] | None:
         """Choose the first target and set its money aside; nothing is sent. What is returned, if anything, must be awaited:
@@ -95,8 +95,8 @@ class Call(msgspec.Struct, eq=False):
         unsaid: UnsupportedFeature | None = None
         while True:
             try:
-                self._open, call = self._begin(turn, hold, now)
-                return await self._open.send(call)
+                self.attempt, call = self._begin(turn, hold, now)
+                return await self.attempt.send(call)
             except UnsupportedFeature as refused:
                 # Nothing was sent: a target that can be told the request may still answer it.
                 unsaid = unsaid or refused
@@ -174,31 +174,6 @@ class Call(msgspec.Struct, eq=False):
                     return await self._covered(turn)
         self.do, self._turns, self._again = do, turns, earlier
         return None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no attempt is under way."""
-        return self._open is None or self._open.is_over
-
-    def leave(self, reason: str) -> None:
-        """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
-        if self._open is not None:
-            self._open.leave(reason)
-
-    @property
-    def bills_on_cancel(self) -> bool:
-        return self._open is not None and self._open.bills_on_cancel
-
-    async def drain(self) -> None:
-        """Read an abandoned stream to its end, bounded, then leave."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                if self._open is not None:
-                    await self._open.drain()
-        except (TransportFailure, TimeoutError):
-            return
-        finally:
-            self.leave("the caller left")
 
     def _begin(self, turn: Turn, hold: Hold | None, now: float) -> tuple[Attempt, UpstreamCall]:
         """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told

@@ -15,6 +15,7 @@ from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
 from router.gateway.admit import admit, admitted
 from router.gateway.answer import Answer
+from router.gateway.attempt import Attempt
 from router.gateway.call import Call
 from router.gateway.generation import Generation
 from router.gateway.health import Health
@@ -194,17 +195,18 @@ class Opening(msgspec.Struct, eq=False):
         assert case is not None and call is not None, "left before it was entered"
         if isinstance(error, GatewayError):
             case.status, case.code = gateway.status_of(error), error.code
-        if not call.is_over:
-            if call.bills_on_cancel and gateway.drains < MAX_DRAINS:
+        attempt = call.attempt
+        if attempt is not None and not attempt.is_over:
+            if attempt.bills_on_cancel and gateway.drains < MAX_DRAINS:
                 gateway.drains += 1
-                gateway.world.tasks.spawn(self._drain(case, call), name="drain")
+                gateway.world.tasks.spawn(self._drain(case, attempt), name="drain")
                 return
-            call.leave(error.message if isinstance(error, GatewayError) else "the caller left")
+            attempt.leave(error.message if isinstance(error, GatewayError) else "the caller left")
         gateway.settler.settle(case)
 
-    async def _drain(self, case: Case, call: Call) -> None:
+    async def _drain(self, case: Case, attempt: Attempt) -> None:
         try:
-            await call.drain()
+            await attempt.drain()
         finally:
             self._gateway.drains -= 1
             self._gateway.settler.settle(case)
