@@ -58,16 +58,18 @@ class Call(msgspec.Struct, eq=False):
 
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
-        do = self.do
-        turn = self._turn = first_turn(do.permit.generation, do.plan, self._means)
-        if turn is None:
+        do, permit = self.do, self.do.permit
+        turn = permit.turn if do.plan is permit.survey.plan else None
+        if turn is None and (turn := first_turn(permit.generation, do.plan, self._means)) is None:
             raise _nobody(do.plan)
+        self._turn = turn
         if may_exceed(do.request, turn.candidate):
             return self._prepare_slowly(turn)
         if do.funds is not None:
-            if do.permit.is_cautious:
-                self._means.treasury.require_database(do.funds)
-            self._hold = self._means.treasury.at_hand(do.funds, turn.candidate, do.request)
+            treasury = self._means.treasury
+            if permit.is_cautious:
+                treasury.require_database(do.funds)
+            self._hold = treasury.at_hand(do.funds, turn.candidate, do.request)
             if self._hold is None:
                 return self._prepare_slowly(turn)
         return None

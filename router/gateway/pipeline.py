@@ -21,7 +21,7 @@ from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.means import Means
 from router.gateway.permit import Permit, permit_for
-from router.gateway.plan import facets_of, find_alias, plan_of
+from router.gateway.plan import affinity_key, find_alias, plan_of
 from router.gateway.purses import OverBudget, Purse
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Caller, Case, Later, Settler
@@ -158,6 +158,7 @@ class Opening(msgspec.Struct, eq=False):
     ) -> Case:
         gateway, who, caller, request, alias = self._gateway, self._principal, self._caller, self._request, permit.alias
         view = gateway.health.view(alias, self._generation.reach[alias.name])
+        affinity = affinity_key(alias, who, request)
         wanted, total = caller.timeout_s, permit.total_s
         # In the order of its fields: their names would cost more than all the rest.
         return Case(
@@ -167,8 +168,10 @@ class Opening(msgspec.Struct, eq=False):
             request,
             self._forwarded,
             permit,
-            plan_of(permit.survey, view, facets_of(alias, who, request), draw),
+            plan_of(permit.survey, view, affinity, draw),
             view,
+            affinity,
+            draw,
             started_at,
             started,
             started + (total if wanted is None or wanted > total else wanted),
@@ -182,7 +185,7 @@ class Opening(msgspec.Struct, eq=False):
         if not who.may_use(name) or find_alias(generation.snapshot, name) is None:
             return None
         permit = permit_for(generation, who, self._request.api, name, None)
-        return self._case_under(permit, case.plan.draw, case.started_at, case.started, case.attempts)
+        return self._case_under(permit, case.draw, case.started_at, case.started, case.attempts)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

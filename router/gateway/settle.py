@@ -64,6 +64,8 @@ class Case(msgspec.Struct, eq=False):
     permit: Permit
     plan: Plan
     health: HealthView
+    affinity: str
+    draw: float
     started_at: int
     started: float
     deadline: float
@@ -135,7 +137,7 @@ class Settler:
 
 def _entry(case: Case) -> LedgerEntry:
     principal, plan, request, attempts = case.principal, case.plan, case.request, tuple(case.attempts)
-    fields, facets, api = request.fields, plan.facets, API_NAMES[request.api]
+    fields, api, stream = request.fields, API_NAMES[request.api], request.stream
     outcome = case.outcome
     first, price_known = None, True
     for attempt in attempts:
@@ -153,7 +155,7 @@ def _entry(case: Case) -> LedgerEntry:
         api,
         plan.alias.name,
         plan.requested[:MAX_TEXT],
-        facets.stream,
+        stream,
         outcome,
         CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
         case.code,
@@ -168,8 +170,8 @@ def _entry(case: Case) -> LedgerEntry:
         case.caller.tags,
         _text(fields.metadata) if fields.metadata is not None else "",
         case.permit.generation.snapshot.fingerprint,
-        plan.draw,
-        f"{api} {'1' if facets.stream else '0'} {facets.body_bytes} {facets.affinity_key}",
+        case.draw,
+        f"{api} {'1' if stream else '0'} {len(request.body)} {case.affinity}",
         _health(case.health) if case.health is not ALL_WELL else "",
         principal.member,
     )

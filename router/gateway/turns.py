@@ -41,6 +41,15 @@ class Turn(msgspec.Struct, frozen=True):
     is_rotation: bool = False
 
 
+def only_turn(generation: Generation, plan: Plan | None) -> Turn | None:
+    """The first attempt of a plan that is the same every time; None where there is none, or a choice of credentials."""
+    if plan is None or not plan.candidates:
+        return None
+    candidate = plan.candidates[0]
+    credentials = generation.providers[candidate.target.provider].spec.credentials
+    return Turn(candidate, credentials[0] if credentials else None) if len(credentials) <= 1 else None
+
+
 def first_turn(generation: Generation, plan: Plan, means: Means) -> Turn | None:
     """The first attempt, None if the plan has nobody to ask."""
     candidates = plan.candidates or plan.typed.get(FallbackReason.DEFAULT)

@@ -155,7 +155,7 @@ def explained(case: Case) -> str:
     plan = case.plan
     order = " ".join(c.target.id for c in plan.candidates)
     left_out = "; ".join(f"{e.target.id} {e.reason}" for e in plan.excluded)
-    text = f"strategy={plan.alias.strategy.value}; draw={plan.draw:.6f}; order={order}"
+    text = f"strategy={plan.alias.strategy.value}; draw={case.draw:.6f}; order={order}"
     return f"{text}; left-out={left_out}" if left_out else text
 
 
