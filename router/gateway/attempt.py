@@ -47,7 +47,6 @@ _CONTENT_POLICY = FallbackReason.CONTENT_POLICY
 DRAIN_S = 30.0
 MAX_ANSWER_BYTES = 256 * 2**20
 PASSED_DOWN = ("retry-after", "openai-processing-ms")
-_PASSED_DOWN = frozenset(PASSED_DOWN)
 _NOTHING: Mapping[str, str] = {}
 _TOLD: Mapping[str, str] = {
     FailureKind.RESET.value: "the connection broke before the answer was whole",
@@ -374,7 +373,7 @@ class Attempt(msgspec.Struct, eq=False):
             content_type,
             body,
             frames,
-            _NOTHING if _PASSED_DOWN.isdisjoint(headers) else _passed(headers),
+            _passed(headers),
             candidate.target.provider,
             candidate.via,
             self.upstream_request_id,
@@ -386,7 +385,11 @@ class Attempt(msgspec.Struct, eq=False):
 
 
 def _passed(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return {name: headers[name] for name in PASSED_DOWN if name in headers}
+    passed = _NOTHING
+    for name in PASSED_DOWN:
+        if name in headers:
+            passed = {**passed, name: headers[name]}
+    return passed
 
 
 def _upstream_id(headers: Mapping[str, str]) -> str:
