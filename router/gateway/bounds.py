@@ -63,7 +63,7 @@ _KNOWN_TOOL = _re(r'"type"\s*:\s*"(?:bash|text_editor|computer|memory)_\d')
 _COUNTS = frozenset({b"n", b"best_of", b"prompt"})
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Bound(msgspec.Struct, frozen=True, gc=False):
     """`amount` is what must be set aside. `output_tokens` is the most the answer may hold in all its choices, None where
     the amount was set by hand; `cap` is the output cap to send upstream because the caller gave none."""
 

@@ -153,7 +153,7 @@ class Funds:
         return nearest
 
 
-class Hold(msgspec.Struct, eq=False):
+class Hold(msgspec.Struct, eq=False, gc=False):
     """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
     has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 

@@ -24,7 +24,7 @@ Later = Callable[[float, Callable[[], None]], object]
 """Call it after so many seconds; an event loop's `call_later`."""
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """What the caller said about itself in headers; kept in the ledger, never a metric label.
 
     `id` is ours and unique; `request_id` is the caller's own where it sent one, else the same.
@@ -49,11 +49,13 @@ class _Unreserved:
 _UNRESERVED = _Unreserved()
 
 
-class Case(msgspec.Struct, eq=False):
+class Case(msgspec.Struct, eq=False, gc=False):
     """One request: what it was decided on, and what has become of it. `deadline` is monotonic seconds.
 
     `attempts` are those that have ended, `hold` the money of the last one. `funds` is what they count against, None where no
     budget applies. `status` is what the caller was answered, 499 while it was answered nothing.
+
+    Nothing that it holds may lead back to it: the garbage collector does not look into it.
     """
 
     id: str
