@@ -25,6 +25,7 @@ from router.gateway.estimates import estimated_usage
 from router.gateway.means import Means
 from router.gateway.metered_stream import MeteredStream
 from router.gateway.opened_lines import opened_line
+from router.gateway.provider_headers import passed_down, upstream_id
 from router.gateway.purses import Hold
 from router.gateway.refused import Disguised, is_shown, reason_of, refusal_body
 from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
@@ -41,13 +42,11 @@ from router.providers.translated import SSE
 from router.providers.translation import TranslatedRequest
 
 # Looking a member up in its enumeration takes Python 3.11 as long as ten attributes.
-_OK, _SERVER_ERROR = Outcome.OK, Outcome.SERVER_ERROR
+_OK, _SERVER_ERROR, _INTERNAL = Outcome.OK, Outcome.SERVER_ERROR, Outcome.INTERNAL
 _CONTENT_POLICY = FallbackReason.CONTENT_POLICY
 
 DRAIN_S = 30.0
 MAX_ANSWER_BYTES = 256 * 2**20
-PASSED_DOWN = ("retry-after", "openai-processing-ms")
-_NOTHING: Mapping[str, str] = {}
 _TOLD: Mapping[str, str] = {
     FailureKind.RESET.value: "the connection broke before the answer was whole",
     FailureKind.PROTOCOL.value: "the answer broke the rules of HTTP",
@@ -60,7 +59,6 @@ _MAX_TOLD = 200
 _STREAM = "text/event-stream"
 _BLOCKED = "HTTP 200, blocked by content policy"
 _JSON = "application/json"
-_REQUEST_ID_HEADERS = ("x-request-id", "apim-request-id", "request-id", "x-amzn-requestid")
 
 
 class Refused(Failed):
@@ -120,7 +118,7 @@ class Attempt(msgspec.Struct, eq=False):
             self.first_byte_us = int((self.means.clock.monotonic() - self.started) * 1e6)
             headers, status = answer.headers, answer.status
             self.status = status
-            self.upstream_request_id = _upstream_id(headers)
+            self.upstream_request_id = upstream_id(headers)
             if not 200 <= status < 300:
                 body = await refusal_body(answer)
                 return self._refused(refusal_of(status, headers, body, self.means.clock.now_us()), body)
@@ -150,10 +148,14 @@ class Attempt(msgspec.Struct, eq=False):
         return said
 
     def leave(self, reason: str) -> None:
-        """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over. Never raises,
-        never waits."""
-        if not self.is_over:
-            self._break_off(Outcome.CANCELLED, reason)
+        """Nobody reads on: meter what was produced and drop the connection. Nothing, if the attempt is over. Never waits."""
+        try:
+            if not self.is_over:
+                self._break_off(Outcome.CANCELLED, reason)
+        finally:
+            if not self.is_over:
+                # Even where a fault of ours has hidden what it used, it does not vanish from its request.
+                self._give_up(_INTERNAL, reason)
 
     @property
     def bills_on_cancel(self) -> bool:
@@ -323,13 +325,13 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _close(self, outcome: Outcome, reason: str) -> int:
         """Its usage is final: price it, and let go of everything. How long it took, in microseconds."""
-        self.is_over = True
         # It holds us: together we would be garbage that only the collector finds.
         self._frames = None
         usage, hold, candidate, target = self.usage, self.hold, self.candidate, self.candidate.target
-        if outcome is not _OK and self.is_sent and self.translation is not None:
+        if outcome is not _OK and outcome is not _INTERNAL and self.is_sent and self.translation is not None:
             # Of several calls those that were answered are paid for, whatever became of the others.
             usage = self.translation.spent() or usage
+        self.is_over = True
         price, cost = target.price, NanoUSD(0)
         if price is not None:
             cost = price.of(usage)
@@ -373,7 +375,7 @@ class Attempt(msgspec.Struct, eq=False):
             content_type,
             body,
             frames,
-            _passed(headers),
+            passed_down(headers),
             candidate.target.provider,
             candidate.via,
             self.upstream_request_id,
@@ -382,20 +384,3 @@ class Attempt(msgspec.Struct, eq=False):
             None if funds is None else funds.nearest,
             case,
         )
-
-
-def _passed(headers: Mapping[str, str]) -> Mapping[str, str]:
-    passed = _NOTHING
-    for name in PASSED_DOWN:
-        if name in headers:
-            passed = {**passed, name: headers[name]}
-    return passed
-
-
-def _upstream_id(headers: Mapping[str, str]) -> str:
-    """The provider's own id of this request, "" if there is none or it could not stand in a header."""
-    for name in _REQUEST_ID_HEADERS:
-        if name in headers:
-            value = headers[name]
-            return value if value.isascii() and value.isprintable() and len(value) <= 128 else ""
-    return ""

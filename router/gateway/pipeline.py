@@ -199,13 +199,16 @@ class Opening(msgspec.Struct, eq=False):
         if isinstance(error, GatewayError):
             case.status, case.code = gateway.status_of(error), error.code
         attempt = call.attempt
-        if attempt is not None and not attempt.is_over:
-            if attempt.bills_on_cancel and gateway.drains < MAX_DRAINS:
-                gateway.drains += 1
-                gateway.world.tasks.spawn(self._drain(case, attempt), name="drain")
-                return
-            attempt.leave(error.message if isinstance(error, GatewayError) else "the caller left")
-        gateway.settler.settle(case)
+        if attempt is None or attempt.is_over:
+            gateway.settler.settle(case)
+        elif attempt.bills_on_cancel and gateway.drains < MAX_DRAINS:
+            gateway.drains += 1
+            gateway.world.tasks.spawn(self._drain(case, attempt), name="drain")
+        else:
+            try:
+                attempt.leave(error.message if isinstance(error, GatewayError) else "the caller left")
+            finally:
+                gateway.settler.settle(case)
 
     async def _drain(self, case: Case, attempt: Attempt) -> None:
         try:
