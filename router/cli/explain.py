@@ -27,7 +27,7 @@ from router.domain.requests import API_KIND, API_SCOPE, Api, ModelRequest, parse
 from router.domain.routes import ALL_WELL, Affinity, Alias, FallbackReason, HealthView, Strategy
 from router.gateway.authenticate import principal_of
 from router.gateway.generation import Generation
-from router.gateway.plan import choose_alias, facets_of, find_alias, make_plan
+from router.gateway.plan import affinity_key, choose_alias, find_alias, make_plan
 from router.storage.keys import Keys
 
 _WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
@@ -101,15 +101,18 @@ def explain_request(snapshot: Snapshot, caller: Principal, question: Question, d
     report = daemon.report or {}
     reach = Generation(snapshot, {}).reach[alias.name]
     view = view_of(report, alias, reach)
-    facets = facets_of(alias, caller, _request(api, requested, question))
-    plan = make_plan(snapshot, view, named, facets, draw)
+    affinity = affinity_key(alias, caller, _request(api, requested, question))
+    plan = make_plan(snapshot, view, named, api, draw, affinity=affinity)
     rules = caller.rules
     if not alias.limits.is_empty:
         rules = (*rules, LimitRule(LimitScope.MODEL, alias.name, alias.limits))
     return Explained(
         snapshot=snapshot,
         plan=plan,
+        api=api,
         view=view,
+        affinity=affinity,
+        draw=draw,
         rules=rules,
         caller=caller.key,
         asked_by=_asked_by(question, requested, alias),

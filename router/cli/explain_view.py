@@ -15,6 +15,7 @@ from router.cli.wording import (
 )
 from router.config.snapshot import Snapshot
 from router.domain.limits import LimitRule, LimitScope
+from router.domain.requests import Api
 from router.domain.routes import (
     Alias,
     Candidate,
@@ -48,7 +49,10 @@ class Explained:
 
     snapshot: Snapshot
     plan: Plan
+    api: Api
     view: HealthView
+    affinity: str
+    draw: float
     rules: tuple[LimitRule, ...]
     caller: str
     asked_by: str
@@ -61,7 +65,7 @@ def chances_of(explained: Explained) -> dict[str, float]:
     """The chance of each target to be tried first; with an affinity one target is certain."""
     plan = explained.plan
     targets = [candidate.target for candidate in plan.candidates]
-    if plan.facets.affinity_key and targets:
+    if explained.affinity and targets:
         return dict.fromkeys((t.id for t in targets), 0.0) | {targets[0].id: 1.0}
     in_file_order = [target for target in plan.alias.targets if target in targets]
     return first_choice_chances(plan.alias, in_file_order, explained.view)
@@ -113,16 +117,16 @@ def _show_fallbacks(out: Screen, plan: Plan) -> None:
 
 
 def _facts(explained: Explained) -> list[tuple[str, str]]:
-    plan, alias = explained.plan, explained.plan.alias
+    alias = explained.plan.alias
     window = f"{alias.context_window} tokens" if alias.context_window else "unknown"
     return [
         ("asked by", explained.asked_by + (f", as the key {explained.caller}" if explained.caller else "")),
-        ("type", f"{alias.kind.value}, called by {plan.facets.api.value}"),
+        ("type", f"{alias.kind.value}, called by {explained.api.value}"),
         ("strategy", f"{alias.strategy.value}, at most {alias.max_attempts} attempts"),
         ("affinity", alias.affinity.value),
         ("context", window),
         ("health", explained.health),
-        ("draw", f"{plan.draw:g} (--draw shows another order)"),
+        ("draw", f"{explained.draw:g} (--draw shows another order)"),
     ]
 
 
@@ -194,12 +198,12 @@ def explanation_document(explained: Explained) -> dict[str, object]:
         "asked_by": explained.asked_by,
         "key": explained.caller or None,
         "type": alias.kind.value,
-        "api": plan.facets.api.value,
+        "api": explained.api.value,
         "strategy": alias.strategy.value,
         "affinity": alias.affinity.value,
         "max_attempts": alias.max_attempts,
         "context_window": alias.context_window,
-        "draw": plan.draw,
+        "draw": explained.draw,
         "deadline_s": _deadline(alias, explained.snapshot),
         "targets": [
             {**document, "chance_first": round(chances.get(c.target.id, 0.0), 6)}

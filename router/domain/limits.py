@@ -95,6 +95,7 @@ class Refusal(msgspec.Struct, frozen=True, gc=False):
     allowance: Allowance
 
 
-def held_tokens(body_bytes: int, output_cap: int | None) -> int:
-    """Tokens held for a request before its usage is known: bytes/4 plus the output cap, or 1,024 without one."""
-    return body_bytes // 4 + (1024 if output_cap is None else output_cap)
+def held_tokens(body_bytes: int, output_cap: int | None, choices: int | None) -> int:
+    """Tokens held for a request before its usage is known: bytes/4 plus the output cap of each choice, or 1,024 without one;
+    there is one choice where nothing is said."""
+    return body_bytes // 4 + (1024 if output_cap is None else output_cap * (choices or 1))

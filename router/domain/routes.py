@@ -165,15 +165,6 @@ class HealthView:
 ALL_WELL = HealthView()
 
 
-class Facets(msgspec.Struct, frozen=True):
-    """What about a request can change its route. `affinity_key` is empty where the alias keeps no affinity."""
-
-    api: Api
-    stream: bool
-    body_bytes: int
-    affinity_key: str = ""
-
-
 class Candidate(msgspec.Struct, frozen=True):
     """A target in a plan. `alias` owns the target; `upstream_model` is the name to send; `via` says how it came in."""
 
@@ -191,18 +182,13 @@ class Exclusion(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Targets in the order they will be tried; `typed` holds what is tried instead for a special reason.
-
-    `draw` (in [0, 1)) and `facets` with the snapshot and the health view determine the plan completely.
-    """
+    """Targets in the order they will be tried; `typed` holds what is tried instead for a special reason."""
 
     alias: Alias
     requested: str
     candidates: tuple[Candidate, ...]
     typed: Mapping[FallbackReason, tuple[Candidate, ...]]
     excluded: tuple[Exclusion, ...]
-    facets: Facets
-    draw: float
 
 
 def order_targets(

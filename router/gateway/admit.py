@@ -39,7 +39,7 @@ def admitted(limiter: Limiter, ledger: Ledger, rules: Sequence[LimitRule], reque
         raise StorageUnavailable(
             "usage cannot be recorded at the moment; no request is sent that could not be accounted for", hint=ledger.fault
         )
-    decision = limiter.decide(rules, _tokens(request))
+    decision = limiter.decide(rules, held_tokens(len(request.body), request.output_cap, request.fields.n))
     if isinstance(decision, Refusal):
         raise OverLimit(decision)
     return decision
@@ -47,12 +47,7 @@ def admitted(limiter: Limiter, ledger: Ledger, rules: Sequence[LimitRule], reque
 
 async def admit(limiter: Limiter, rules: Sequence[LimitRule], request: ModelRequest) -> Reservation:
     """Hold what the request may use, as other processes agree. Raises OverLimit."""
-    decision = await limiter.acquire(rules, _tokens(request))
+    decision = await limiter.acquire(rules, held_tokens(len(request.body), request.output_cap, request.fields.n))
     if isinstance(decision, Refusal):
         raise OverLimit(decision)
     return decision
-
-
-def _tokens(request: ModelRequest) -> int:
-    cap = request.output_cap
-    return held_tokens(len(request.body), None if cap is None else cap * (request.fields.n or 1))

@@ -10,12 +10,13 @@ from router.gateway.purses import Purse
 from router.gateway.settle import Case
 
 
-class Answer(msgspec.Struct):
-    """Exactly one of `body` and `frames` is set.
+class Answer(msgspec.Struct, eq=False):
+    """What a target said, ready for the caller: `body`, or `frames` of a stream whose first frame has arrived.
 
     `frames` are whole frames in the upstream's bytes; it raises a GatewayError where the stream breaks. `passed` are
-    the provider's headers that travel down. `cost` None is not yet known: a stream's. `purse` is that of the
-    budget nearest to its end, None where no budget applies. `dropped` names what of the request its target was not told.
+    the provider's headers that travel down. `via` is how the target came in. `cost` None is not yet known: a stream's.
+    `purse` is that of the budget nearest to its end, None where no budget applies. `dropped` names what of the request
+    its target was not told.
     """
 
     status: int
@@ -24,6 +25,7 @@ class Answer(msgspec.Struct):
     frames: Flow | None
     passed: Mapping[str, str]
     provider: str
+    via: str
     upstream_request_id: str
     attempts: int
     cost: NanoUSD | None

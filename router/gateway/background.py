@@ -11,6 +11,7 @@ from types import TracebackType
 from router.domain.errors import GatewayError, InternalError, NotReady, StorageUnavailable, UpstreamTruncated
 from router.domain.flow import Flow, pieces_of
 from router.domain.responses import ResponseStatus
+from router.domain.routes import FallbackReason
 from router.gateway.answer import Answer
 from router.gateway.pipe import Pipe, PipedFrames
 from router.gateway.pipeline import Opening
@@ -166,8 +167,8 @@ class BackgroundCall:
                 self._tell(answer)
 
     def _admitted(self, case: Case) -> None:
-        target = case.plan.candidates[0].target if case.plan.candidates else None
-        provider = "" if target is None else target.provider
+        plan = case.plan
+        candidate = (plan.candidates or plan.typed[FallbackReason.DEFAULT])[0]
         self._tell(
             Answer(
                 status=200,
@@ -175,7 +176,8 @@ class BackgroundCall:
                 body=self.first,
                 frames=None,
                 passed={},
-                provider=provider,
+                provider=candidate.target.provider,
+                via=candidate.via,
                 upstream_request_id="",
                 attempts=0,
                 cost=None,

@@ -2,15 +2,14 @@
 
 import re
 from collections import Counter
-from dataclasses import replace
 
 import msgspec
 
-from router.domain.errors import InvalidRequest, UnsupportedFeature
+from router.domain.errors import InvalidRequest, PriceUnknown, UnsupportedFeature
 from router.domain.json_scan import top_level_members
 from router.domain.requests import TELLING, Api, ModelRequest
 from router.domain.routes import Candidate
-from router.domain.usage import PER_MILLION, NanoUSD, Price
+from router.domain.usage import PER_MILLION, NanoUSD
 from router.gateway.searches import most_searches
 
 TOKENS_PER_BYTE = 1
@@ -64,7 +63,7 @@ _KNOWN_TOOL = _re(r'"type"\s*:\s*"(?:bash|text_editor|computer|memory)_\d')
 _COUNTS = frozenset({b"n", b"best_of", b"prompt"})
 
 
-class Bound(msgspec.Struct, frozen=True):
+class Bound(msgspec.Struct, frozen=True, gc=False):
     """`amount` is what must be set aside. `output_tokens` is the most the answer may hold in all its choices, None where
     the amount was set by hand; `cap` is the output cap to send upstream because the caller gave none."""
 
@@ -76,12 +75,16 @@ class Bound(msgspec.Struct, frozen=True):
 _FREE = Bound(NanoUSD(0), 0, None)
 
 
-def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted: int | None = None) -> Bound:
+def bound_of(request: ModelRequest, candidate: Candidate, counted: int | None = None) -> Bound:
     """The bound for one attempt; `counted` is how many tokens the body is at most, None where its bytes must say it.
 
-    Raises UnsupportedFeature or InvalidRequest naming what makes it impossible to give.
+    Raises PriceUnknown, and UnsupportedFeature or InvalidRequest naming what makes it impossible to give.
     """
-    alias = candidate.alias
+    alias, price = candidate.alias, candidate.target.price
+    if price is None:
+        raise PriceUnknown(
+            f"{candidate.target.id} has no known price, and a hard budget cannot be kept without one", param="model"
+        )
     if alias.max_request is not None:
         return Bound(alias.max_request, None, _injected(request, alias.max_output_tokens))
     api = request.api
@@ -89,11 +92,15 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
         return _FREE
     assert request.outline, "nobody has looked what stands in it"
     input_tokens = (len(request.body) * TOKENS_PER_BYTE if counted is None else counted) + _TEMPLATE_TOKENS
+    answers = 1
     if not _TELLING.isdisjoint(request.quoted):
         input_tokens += _told_tokens(request, candidate)
+        answers = request.answers
     if api in _OUTPUTLESS:
-        searches = most_searches(request.body) if api is Api.RERANK and price.search else 0
-        return Bound(_cost(input_tokens, 0, price, searches), 0, None)
+        amount = input_tokens * price.dearest_input
+        if api is Api.RERANK and price.search:
+            amount += most_searches(request.body) * price.search
+        return Bound(NanoUSD(-(-amount // PER_MILLION)), 0, None)
     if (request.fields.max_completion_tokens or 0) < 0:
         # A provider that knows both names may obey this one, whatever cap is set beside it.
         name = "max_completion_tokens"
@@ -106,15 +113,12 @@ def bound_of(request: ModelRequest, candidate: Candidate, price: Price, counted:
             f"a hard budget needs an output cap: send max_tokens, or set max_output_tokens of {alias.name!r}",
             param="max_tokens",
         )
-    output_tokens = cap * request.answers
+    output_tokens = cap * answers
+    dearest_input = price.dearest_input
     if price.cache_write_1h is not None and b"1h" in request.quoted:
-        price = replace(price, input=max(price.dearest_input, price.cache_write_1h))
-    return Bound(_cost(input_tokens, output_tokens, price), output_tokens, cap if given is None else None)
-
-
-def _cost(input_tokens: int, output_tokens: int, price: Price, searches: int = 0) -> NanoUSD:
-    total = input_tokens * price.dearest_input + output_tokens * price.dearest_output + searches * (price.search or 0)
-    return NanoUSD(-(-total // PER_MILLION))
+        dearest_input = max(dearest_input, price.cache_write_1h)
+    amount = input_tokens * dearest_input + output_tokens * price.dearest_output
+    return Bound(NanoUSD(-(-amount // PER_MILLION)), output_tokens, cap if given is None else None)
 
 
 def _injected(request: ModelRequest, cap: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Targets in order until one answers; nothing is retried once a frame, or a byte of a JSON answer, has come."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -19,32 +19,38 @@ from router.domain.errors import (
     UpstreamRateLimited,
     UpstreamTimeout,
 )
-from router.domain.ledger import Outcome
+from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.routes import FallbackReason, Plan
-from router.domain.upstream import TransportFailure, UpstreamCall
-from router.gateway.assignment import Assignment, Means
-from router.gateway.attempt import OpenAttempt, Refused, Reply
-from router.gateway.meter import Attempt, Meter
+from router.domain.upstream import UpstreamCall
+from router.gateway.answer import Answer
+from router.gateway.attempt import Attempt, Refused
+from router.gateway.means import Means
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
-from router.gateway.purses import Funds, Hold
+from router.gateway.purses import Hold
+from router.gateway.settle import Case
 from router.gateway.turns import Failed, Turn, Turns, first_turn
 from router.gateway.window import Windows, may_exceed
 
-DRAIN_S = 30.0
 _TOO_MANY = 429
 
 
 class Call(msgspec.Struct, eq=False):
-    """The attempts of one request: `prepare`, then `run` returns the reply; `leave` ends what is still open."""
+    """The attempts of one request: `prepare`, then `run` returns the answer.
 
-    _do: Assignment
-    _meter: Meter
+    `do` is what is worked on: the case, or the same as if another alias had been asked for, once its budget has led there.
+    `again` makes that case, None if the caller may not use the alias; it is there if `on_budget` names any.
+    """
+
+    _case: Case
+    do: Case
     _means: Means
+    _again: Callable[[str], Case | None] | None = None
     _turns: Turns | None = None
     _windows: Windows | None = None
     _turn: Turn | None = None
     _hold: Hold | None = None
-    _open: OpenAttempt | None = None
+    attempt: Attempt | None = None
+    """The last one that was begun."""
 
     def prepare(self) -> Awaitable[None] | None:
         """Choose the first target and set its money aside; nothing is sent. What is returned, if anything, must be awaited:
@@ -52,16 +58,18 @@ class Call(msgspec.Struct, eq=False):
 
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
-        do = self._do
-        turn = self._turn = first_turn(do.permit.generation, do.plan, self._means)
-        if turn is None:
+        do, permit = self.do, self.do.permit
+        turn = permit.turn if do.plan is permit.survey.plan else None
+        if turn is None and (turn := first_turn(permit.generation, do.plan, self._means)) is None:
             raise _nobody(do.plan)
+        self._turn = turn
         if may_exceed(do.request, turn.candidate):
             return self._prepare_slowly(turn)
         if do.funds is not None:
-            if do.permit.is_cautious:
-                self._means.treasury.require_database(do.funds)
-            self._hold = self._means.treasury.at_hand(do.funds, turn.candidate, do.request)
+            treasury = self._means.treasury
+            if permit.is_cautious:
+                treasury.require_database(do.funds)
+            self._hold = treasury.at_hand(do.funds, turn.candidate, do.request)
             if self._hold is None:
                 return self._prepare_slowly(turn)
         return None
@@ -72,7 +80,7 @@ class Call(msgspec.Struct, eq=False):
     def _rest(self) -> Turns:
         """The turns after the first one; hardly ever asked for."""
         if self._turns is None:
-            self._turns = Turns(self._do.permit.generation, self._do.plan, self._do.view, self._means)
+            self._turns = Turns(self.do.permit.generation, self.do.plan, self.do.health, self._means)
         return self._turns
 
     def abandon(self) -> None:
@@ -80,24 +88,24 @@ class Call(msgspec.Struct, eq=False):
         if self._hold is not None:
             self._hold.cancel()
 
-    async def run(self) -> Reply:
+    async def run(self, now: float) -> Answer:
         """Ask targets until one answers. Raises the GatewayError of the last word when none does."""
-        turn, hold = self._turn, self._hold
+        turn, hold, clock = self._turn, self._hold, self._means.clock
         assert turn is not None, "not prepared"
-        self._means.retries.request(self._do.plan.alias.name)
+        self._means.retries.request(self.do.plan.alias.name, now)
         failed: Failed | None = None
         unsaid: UnsupportedFeature | None = None
         while True:
             try:
-                self._open, call = self._begin(turn, hold)
-                return await self._open.send(call, turn.credential)
+                self.attempt, call = self._begin(turn, hold, now)
+                return await self.attempt.send(call)
             except UnsupportedFeature as refused:
                 # Nothing was sent: a target that can be told the request may still answer it.
                 unsaid = unsaid or refused
                 coming = self._rest().past()
             except Failed as error:
                 failed, unsaid = error, None
-                coming = self._rest().after(turn, error, self._left_s())
+                coming = self._rest().after(turn, error, self.do.deadline - clock.monotonic())
             if coming is None:
                 return self._given_up(failed, unsaid)
             if unsaid is None:
@@ -108,27 +116,28 @@ class Call(msgspec.Struct, eq=False):
                 turn, hold = await self._covered(await self._fitting(coming))
             except ContextLengthExceeded as error:
                 return self._given_up(failed, unsaid or error)
+            now = clock.monotonic()
 
-    def _given_up(self, failed: Failed | None, unsaid: GatewayError | None) -> Reply:
+    def _given_up(self, failed: Failed | None, unsaid: GatewayError | None) -> Answer:
         """Nobody is left to ask: the refusal of the request itself is its answer. Raises what else was the last word."""
         if isinstance(failed, Refused):
-            return failed.reply
+            return failed.answer
         if failed is None:
             assert unsaid is not None, "given up for no reason"
             raise unsaid
-        raise last_word(self._meter.attempts, failed) from None
+        raise last_word(self._case.attempts, failed) from None
 
     def _let_go(self) -> None:
         """The attempt that is over is written down, and what it held is free."""
-        over = self._meter.attempts[-1]
-        self._means.treasury.journal.ended(self._do.caller.id, over.entry())
-        if over.release is not None:
-            over.release()
+        case = self._case
+        self._means.treasury.journal.ended(case.id, case.attempts[-1])
+        if case.hold is not None:
+            case.hold.release()
 
     async def _fitting(self, turn: Turn) -> Turn:
         """The turn, or the next whose target is not certain to find the request too long. Raises ContextLengthExceeded."""
         first: ContextLengthExceeded | None = None
-        windows = self._windows = self._windows or Windows(self._do.request, self._means.treasury.tokens)
+        windows = self._windows = self._windows or Windows(self._case.request, self._means.treasury.tokens)
         while (excess := await windows.excess(turn.candidate)) is not None:
             first = first or excess
             coming = self._rest().past(FallbackReason.CONTEXT_WINDOW)
@@ -139,7 +148,7 @@ class Call(msgspec.Struct, eq=False):
 
     async def _covered(self, turn: Turn) -> tuple[Turn, Hold | None]:
         """The turn with its money set aside, else the first of `on_budget` that has it. Raises what refuses the turn."""
-        do, treasury = self._do, self._means.treasury
+        do, treasury = self.do, self._means.treasury
         if do.funds is None:
             return turn, None
         if do.permit.is_cautious:
@@ -147,71 +156,40 @@ class Call(msgspec.Struct, eq=False):
         try:
             return turn, await treasury.secure(do.funds, turn.candidate, do.request)
         except BudgetExceeded:
-            instead = await self._instead() if do.again is not None else None
+            instead = await self._instead(self._again) if self._again is not None else None
             if instead is None:
                 raise
             return instead
 
-    async def _instead(self) -> tuple[Turn, Hold | None] | None:
+    async def _instead(self, again: Callable[[str], Case | None]) -> tuple[Turn, Hold | None] | None:
         """The request as if it had asked for an alias of `on_budget`: under that one's budget, not under that of its own."""
-        do, turns = self._do, self._rest()
-        assert do.again is not None, "no alias to ask instead"
+        do, turns, earlier = self.do, self._rest(), self._again
         for name in do.plan.alias.fallbacks[FallbackReason.BUDGET]:
-            other = do.again(name)
+            other = again(name)
             if other is None:
                 continue
-            self._do = other
-            self._turns = Turns(other.permit.generation, other.plan, other.view, self._means, made=turns.calls)
+            self.do, self._again = other, again if other.permit.hands_over else None
+            self._turns = Turns(other.permit.generation, other.plan, other.health, self._means, made=turns.calls)
             turn = first_turn(other.permit.generation, other.plan, self._means)
             if turn is not None:
                 with suppress(BudgetExceeded, InvalidRequest):
                     return await self._covered(turn)
-        self._do, self._turns = do, turns
+        self.do, self._turns, self._again = do, turns, earlier
         return None
 
-    @property
-    def funds(self) -> Funds | None:
-        """What the attempts count against now."""
-        return self._do.funds
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no attempt is under way."""
-        return self._open is None or self._open.is_over
-
-    def leave(self, reason: str) -> None:
-        """Meter an attempt that did not end and let go of its connection. Never raises, never waits."""
-        if self._open is not None:
-            self._open.leave(reason)
-
-    @property
-    def bills_on_cancel(self) -> bool:
-        return self._open is not None and self._open.bills_on_cancel
-
-    async def drain(self) -> None:
-        """Read an abandoned stream to its end, bounded, then leave."""
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                if self._open is not None:
-                    await self._open.drain()
-        except (TransportFailure, TimeoutError):
-            return
-        finally:
-            self.leave("the caller left")
-
-    def _begin(self, turn: Turn, hold: Hold | None) -> tuple[OpenAttempt, UpstreamCall]:
+    def _begin(self, turn: Turn, hold: Hold | None, now: float) -> tuple[Attempt, UpstreamCall]:
         """The attempt, and what it is to send. Raises Failed where failing is rehearsed, and where the target cannot be told
         the request UnsupportedFeature or InvalidRequest; nothing is held then."""
-        do, candidate, credential = self._do, turn.candidate, turn.credential
-        generation, now = do.permit.generation, self._meter.clock.monotonic()
-        label = credential.label if credential is not None else ""
+        case, do, candidate, credential = self._case, self.do, turn.candidate, turn.credential
+        generation, target = do.permit.generation, candidate.target
+        number, started_at = len(case.attempts) + 1, case.started_at + int((now - case.started) * 1e6)
         forced = generation.snapshot.force_failover
-        if forced and (candidate.target.provider in forced or candidate.alias.name in forced):
-            self._meter.end(self._meter.begin(candidate, label, now), Outcome.FORCED, "forced")
+        if forced and (target.provider in forced or candidate.alias.name in forced):
+            case.attempts.append(_rehearsed(number, turn, started_at))
             if hold is not None:
                 hold.cancel()
             raise Failed(Outcome.FORCED, "forced")
-        provider = generation.providers[candidate.target.provider]
+        provider = generation.providers[target.provider]
         timeouts = candidate.alias.timeouts or provider.spec.timeouts
         try:
             call, translation = provider.prepare(
@@ -227,12 +205,41 @@ class Call(msgspec.Struct, eq=False):
             if hold is not None:
                 hold.cancel()
             raise
-        bench = (self._means, do, self._meter)
-        attempt = OpenAttempt(bench, candidate, provider, label, hold=hold, translation=translation, started=now)
+        case.hold = hold
+        was_trial = self._means.health.started(target.id)
+        attempt = Attempt(
+            case,
+            do,
+            self._means,
+            provider,
+            candidate,
+            credential,
+            hold,
+            translation,
+            number,
+            started_at,
+            now,
+            was_trial,
+        )
         return attempt, call
 
-    def _left_s(self) -> float:
-        return self._do.deadline - self._meter.clock.monotonic()
+
+def _rehearsed(number: int, turn: Turn, at: int) -> AttemptEntry:
+    """An attempt that is not made, at `at` (wall-clock microseconds)."""
+    candidate, label = turn.candidate, turn.credential.label if turn.credential is not None else ""
+    alias, target = candidate.alias.name, candidate.target
+    return AttemptEntry(
+        number,
+        alias,
+        target.provider,
+        target.id,
+        candidate.upstream_model,
+        label,
+        Outcome.FORCED,
+        started_at=at,
+        duration_us=0,
+        reason="forced",
+    )
 
 
 def _nobody(plan: Plan) -> GatewayError:
@@ -246,9 +253,9 @@ def _nobody(plan: Plan) -> GatewayError:
     return NoHealthyTarget(f"no target of {plan.alias.name!r} can be asked: {told}")
 
 
-def last_word(attempts: list[Attempt], failed: Failed) -> GatewayError:
+def last_word(attempts: Sequence[AttemptEntry], failed: Failed) -> GatewayError:
     """What the caller is told when every attempt failed, and how each of them did."""
-    notes = [AttemptNote(a.candidate.target.provider, a.status, a.reason, a.duration_us // 1000) for a in attempts]
+    notes = [AttemptNote(a.provider, a.status, a.reason, a.duration_us // 1000) for a in attempts]
     told = "; ".join(f"{n.provider}: {n.reason}" for n in notes)
     message = f"no target answered after {len(notes)} attempt{'s' if len(notes) != 1 else ''}: {told}"
     if all(a.outcome is Outcome.RATE_LIMITED or a.status == _TOO_MANY for a in attempts):

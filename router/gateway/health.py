@@ -32,11 +32,11 @@ class _Record:
     busy: int = 0
     latency_ms: float = 0.0
 
-    def note(self, failed: bool) -> None:
-        self.recent = ((self.recent << 1) | failed) & _RECENT
+    def note_failure(self) -> None:
+        self.recent = (self.recent << 1 | 1) & _RECENT
         if self.samples < WINDOW:
             self.samples += 1
-        self.consecutive = self.consecutive + 1 if failed else 0
+        self.consecutive += 1
 
     def is_ill(self) -> bool:
         if self.consecutive >= CONSECUTIVE_FAILURES:
@@ -99,15 +99,22 @@ class Health:
         return is_trial
 
     def ended(self, target: str, *, was_trial: bool) -> None:
-        """The call that `started` has ended, however it did; a trial without a verdict may be tried again."""
+        """The call that `started` has ended without an answer; a trial without a verdict may be tried again."""
         record = self._records[target]
         record.busy -= 1
         if was_trial:
             record.on_trial = False
 
-    def succeeded(self, target: str, latency_ms: float) -> None:
+    def answered(self, target: str, latency_ms: float, *, was_trial: bool) -> None:
+        """The call that `started` has ended, and well."""
         record = self._records[target]
-        record.note(failed=False)
+        record.busy -= 1
+        if was_trial:
+            record.on_trial = False
+        record.recent = (record.recent << 1) & _RECENT
+        record.consecutive = 0
+        if record.samples < WINDOW:
+            record.samples += 1
         before = record.latency_ms
         record.latency_ms = latency_ms if not before else before + _LATENCY_WEIGHT * (latency_ms - before)
         if target in self._ejected and record.ejected_until <= self._clock.monotonic():
@@ -116,7 +123,7 @@ class Health:
     def failed(self, target: str, reason: str, *, rest_s: float | None = None) -> None:
         """Count a failure. `rest_s` (a provider's Retry-After) ejects at once for that long, at most a minute."""
         record = self._records.setdefault(target, _Record())
-        record.note(failed=True)
+        record.note_failure()
         record.is_found_dead = False
         if rest_s is not None:
             self._eject(target, record, reason, min(rest_s, MAX_REST_S))

@@ -6,10 +6,11 @@ from router.domain.budgets import Budget, Posting
 from router.domain.identity import Principal
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.requests import Api
-from router.domain.routes import Affinity, Alias, FallbackReason
+from router.domain.routes import Alias, FallbackReason
 from router.gateway.generation import Generation
 from router.gateway.plan import Survey, choose_alias, survey
 from router.gateway.purses import Funds, Purses
+from router.gateway.turns import Turn, only_turn
 
 MAX_PERMITS = 1024
 """Of one key; a wildcard has more names than anybody should remember."""
@@ -26,13 +27,13 @@ class Permit:
         "alias",
         "budgets",
         "generation",
-        "has_affinity",
         "hands_over",
         "is_cautious",
         "rules",
         "survey",
         "terms",
         "total_s",
+        "turn",
         "_funds",
     )
 
@@ -41,10 +42,11 @@ class Permit:
         self.generation = generation
         self.alias = alias
         self.survey: Survey = survey(snapshot, named, api)
+        self.turn: Turn | None = only_turn(generation, self.survey.plan)
+        """The first attempt of its plan, while that is the same every time."""
         self.rules = _rules(principal, alias)
         self.budgets: tuple[Budget, ...] = principal.budgets if alias.budget is None else (*principal.budgets, alias.budget)
         self.total_s = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total
-        self.has_affinity = alias.affinity is not Affinity.NONE
         self.hands_over = FallbackReason.BUDGET in alias.fallbacks
         """Whether another alias is asked where a budget has no room."""
         self.is_cautious = snapshot.budgets.denies_on_db_loss

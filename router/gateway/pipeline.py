@@ -11,20 +11,19 @@ import msgspec
 
 from router.domain.errors import CutOff, GatewayError
 from router.domain.identity import Principal
+from router.domain.ledger import AttemptEntry
 from router.domain.ports import Clock, Ids, Ledger, Limiter, Observer, Tasks
 from router.domain.requests import ModelRequest
-from router.domain.routes import HealthView, Plan
 from router.gateway.admit import admit, admitted
 from router.gateway.answer import Answer
-from router.gateway.assignment import Assignment, Means
-from router.gateway.attempt import Reply
+from router.gateway.attempt import Attempt
 from router.gateway.call import Call
 from router.gateway.generation import Generation
 from router.gateway.health import Health
-from router.gateway.meter import Meter
+from router.gateway.means import Means
 from router.gateway.permit import Permit, permit_for
-from router.gateway.plan import facets_of, find_alias, plan_of
-from router.gateway.purses import Funds, OverBudget, Purse
+from router.gateway.plan import affinity_key, find_alias, plan_of
+from router.gateway.purses import OverBudget, Purse
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Caller, Case, Later, Settler
 from router.gateway.treasury import Treasury
@@ -54,9 +53,9 @@ class Gateway:
         self.health = health
         self.treasury = treasury
         self.status_of = status_of
-        self.settler = Settler(world.ledger, world.observer, world.later)
+        self.settler = Settler(world.clock, world.ledger, world.observer, world.later)
         treasury.purses.release_ended = self.settler.flush
-        self.means = Means(health, RetryBudget(world.clock), world.ids, treasury)
+        self.means = Means(world.clock, world.ids, health, RetryBudget(world.clock), treasury)
         self.drains = 0
         self.is_cutting = False
         """Whether requests that are cancelled are so because the daemon's drain time is over."""
@@ -121,7 +120,7 @@ class Opening(msgspec.Struct, eq=False):
         """What to tell beside an error: the purse that refused, else that of the budget nearest to its end, once known."""
         if isinstance(error, OverBudget):
             return error.purse
-        funds = None if self._call is None else self._call.funds
+        funds = None if self._call is None else self._call.do.funds
         nearest = None if funds is None else funds.nearest
         return nearest if nearest is not None and nearest.is_seen else None
 
@@ -131,38 +130,26 @@ class Opening(msgspec.Struct, eq=False):
         clock = world.clock
         started_at, started = clock.now_us(), clock.monotonic()
         permit = permit_for(self._generation, who, request.api, request.fields.model, caller.tier)
-        draw, alias = world.ids.draw(), permit.alias
-        view = gateway.health.view(alias, self._generation.reach[alias.name])
-        plan = plan_of(permit.survey, view, facets_of(alias, who, request), draw)
-        meter = Meter(clock)
-        call = self._call = Call(self._assignment(permit, plan, view, started_at, started), meter, gateway.means)
+        case = self._case_under(permit, world.ids.draw(), started_at, started, [])
+        again = partial(self._again, case) if permit.hands_over else None
+        call = self._call = Call(case, case, gateway.means, again)
         if (waiting := call.prepare()) is not None:
             await waiting
+            started = clock.monotonic()
         try:
             reservation = admitted(world.limiter, world.ledger, permit.rules, request)
             if reservation is None:
                 reservation = await admit(world.limiter, permit.rules, request)
+                started = clock.monotonic()
         except BaseException:
             call.abandon()
             raise
-        # In the order of its fields: their names would cost more than all the rest.
-        case = self.case = Case(
-            caller.id,
-            caller,
-            who,
-            request,
-            plan,
-            view,
-            self._generation.snapshot.fingerprint,
-            started_at,
-            started,
-            meter,
-            reservation,
-        )
+        case.reservation = reservation
+        self.case = case
         if self.on_admitted is not None:
             self.on_admitted(case)
         try:
-            reply = await call.run()
+            answer = await call.run(started)
         except asyncio.CancelledError as cancelled:
             error = CutOff() if gateway.is_cutting else cancelled
             self._leave(error)
@@ -170,35 +157,42 @@ class Opening(msgspec.Struct, eq=False):
         except BaseException as error:
             self._leave(error)
             raise
-        case.status = reply.status
-        return _answer(case, reply, call.funds)
+        case.status = answer.status
+        return answer
 
-    def _assignment(self, permit: Permit, plan: Plan, view: HealthView, started_at: int, started: float) -> Assignment:
-        caller = self._caller
+    def _case_under(
+        self, permit: Permit, draw: float, started_at: int, started: float, attempts: list[AttemptEntry]
+    ) -> Case:
+        gateway, who, caller, request, alias = self._gateway, self._principal, self._caller, self._request, permit.alias
+        view = gateway.health.view(alias, self._generation.reach[alias.name])
+        affinity = affinity_key(alias, who, request)
         wanted, total = caller.timeout_s, permit.total_s
-        return Assignment(
-            permit,
-            plan,
-            view,
-            self._principal,
+        # In the order of its fields: their names would cost more than all the rest.
+        return Case(
+            caller.id,
             caller,
-            self._request,
+            who,
+            request,
             self._forwarded,
-            started + (total if wanted is None else min(wanted, total)),
-            wanted is not None,
-            permit.funds(self._gateway.treasury.purses, started_at),
-            partial(self._again, plan.draw, started_at, started) if permit.hands_over else None,
+            permit,
+            plan_of(permit.survey, view, affinity, draw),
+            view,
+            affinity,
+            draw,
+            started_at,
+            started,
+            started + (total if wanted is None or wanted > total else wanted),
+            permit.funds(gateway.treasury.purses, started_at),
+            attempts,
         )
 
-    def _again(self, draw: float, started_at: int, started: float, name: str) -> Assignment | None:
-        """The assignment as if `name` had been asked for, with the same dice; None if the caller may not use it."""
-        generation, who, request = self._generation, self._principal, self._request
+    def _again(self, case: Case, name: str) -> Case | None:
+        """The case as if `name` had been asked for, with the same dice; None if the caller may not use it."""
+        generation, who = self._generation, self._principal
         if not who.may_use(name) or find_alias(generation.snapshot, name) is None:
             return None
-        permit = permit_for(generation, who, request.api, name, None)
-        view = self._gateway.health.view(permit.alias, generation.reach[permit.alias.name])
-        plan = plan_of(permit.survey, view, facets_of(permit.alias, who, request), draw)
-        return self._assignment(permit, plan, view, started_at, started)
+        permit = permit_for(generation, who, self._request.api, name, None)
+        return self._case_under(permit, case.draw, case.started_at, case.started, case.attempts)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -211,35 +205,21 @@ class Opening(msgspec.Struct, eq=False):
         assert case is not None and call is not None, "left before it was entered"
         if isinstance(error, GatewayError):
             case.status, case.code = gateway.status_of(error), error.code
-        if not call.is_over:
-            if call.bills_on_cancel and gateway.drains < MAX_DRAINS:
-                gateway.drains += 1
-                gateway.world.tasks.spawn(self._drain(case, call), name="drain")
-                return
-            call.leave(error.message if isinstance(error, GatewayError) else "the caller left")
-        gateway.settler.settle(case)
+        attempt = call.attempt
+        if attempt is None or attempt.is_over:
+            gateway.settler.settle(case)
+        elif attempt.bills_on_cancel and gateway.drains < MAX_DRAINS:
+            gateway.drains += 1
+            gateway.world.tasks.spawn(self._drain(case, attempt), name="drain")
+        else:
+            try:
+                attempt.leave(error.message if isinstance(error, GatewayError) else "the caller left")
+            finally:
+                gateway.settler.settle(case)
 
-    async def _drain(self, case: Case, call: Call) -> None:
+    async def _drain(self, case: Case, attempt: Attempt) -> None:
         try:
-            await call.drain()
+            await attempt.drain()
         finally:
             self._gateway.drains -= 1
             self._gateway.settler.settle(case)
-
-
-def _answer(case: Case, reply: Reply, funds: Funds | None) -> Answer:
-    meter, attempt = case.meter, reply.attempt
-    return Answer(
-        reply.status,
-        reply.content_type,
-        reply.body,
-        reply.frames,
-        reply.passed,
-        attempt.candidate.target.provider,
-        attempt.upstream_request_id,
-        len(meter.attempts),
-        meter.cost if reply.frames is None else None,
-        None if funds is None else funds.nearest,
-        case,
-        reply.dropped,
-    )

@@ -1,4 +1,4 @@
-"""Which alias answers, and its targets in order: pure functions of (snapshot, health view, request facets, draw)."""
+"""Which alias answers, and its targets in order: pure functions of (snapshot, health view, API, affinity, draw)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,6 @@ from router.domain.routes import (
     Alias,
     Candidate,
     Exclusion,
-    Facets,
     FallbackReason,
     HealthView,
     Plan,
@@ -88,14 +87,11 @@ def _unnamed(snapshot: Snapshot, principal: Principal, kind: Kind, tier: str | N
     return chosen
 
 
-def facets_of(alias: Alias, principal: Principal, request: ModelRequest) -> Facets:
-    """What of this request can change its route."""
-    key = "" if alias.affinity is _NO_AFFINITY else _affinity_key(alias.affinity, principal, request)
-    return Facets(request.api, request.stream, len(request.body), key)
-
-
-def _affinity_key(affinity: Affinity, principal: Principal, request: ModelRequest) -> str:
-    fields = request.fields
+def affinity_key(alias: Alias, principal: Principal, request: ModelRequest) -> str:
+    """What keeps requests at one target: those with the same key find it as long as it stands. "" where nothing does."""
+    affinity, fields = alias.affinity, request.fields
+    if affinity is _NO_AFFINITY:
+        return ""
     if affinity is Affinity.USER and fields.user:
         return _short_hash(principal.key_id, str(fields.user))
     if affinity is Affinity.CONVERSATION:
@@ -147,15 +143,13 @@ class Stock(msgspec.Struct, frozen=True):
 
 class Survey(msgspec.Struct, frozen=True):
     """Everything of a plan that is known before its request: who could be asked, for the alias itself and for each reason
-    to ask another. `is_fixed`: while all is well the plan is the same every time, whatever the dice say."""
+    to ask another. `plan` is what it always is while all is well, None where the dice or an affinity may change it."""
 
     alias: Alias
     requested: str
     own: Stock
     typed: Mapping[FallbackReason, tuple[Stock, ...]]
-    fixed_typed: Mapping[FallbackReason, tuple[Candidate, ...]]
-    excluded: tuple[Exclusion, ...]
-    is_fixed: bool
+    plan: Plan | None
 
 
 def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
@@ -164,40 +158,35 @@ def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
     own = _stock(snapshot, alias, requested, OWN, api)
     typed = {reason: tuple(_fallbacks(snapshot, alias, reason, api)) for reason in alias.fallbacks}
     every = [own, *(stock for stocks in typed.values() for stock in stocks)]
-    return Survey(
-        alias=alias,
-        requested=requested,
-        own=own,
-        typed=typed,
-        fixed_typed={reason: tuple(c for s in stocks for c in s.sole or ()) for reason, stocks in typed.items()},
-        excluded=tuple(e for stock in every for e in stock.excluded),
-        is_fixed=all(stock.sole is not None for stock in every),
-    )
+    plan = None
+    if own.sole is not None and all(stock.sole is not None for stock in every):
+        instead = {reason: tuple(c for s in stocks for c in s.sole or ()) for reason, stocks in typed.items()}
+        plan = Plan(alias, requested, own.sole, instead, tuple(e for stock in every for e in stock.excluded))
+    return Survey(alias, requested, own, typed, plan)
 
 
-def plan_of(found: Survey, health: HealthView, facets: Facets, draw: float) -> Plan:
+def plan_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Plan:
     """The plan for one request: who is left out for now, and in which order the others are asked."""
-    own = found.own.sole
-    if health is ALL_WELL and found.is_fixed and own is not None:
-        return Plan(found.alias, found.requested, own, found.fixed_typed, found.excluded, facets, draw)
+    if found.plan is not None and health is ALL_WELL:
+        return found.plan
     excluded: list[Exclusion] = []
-    own = tuple(_ordered(found.own, health, facets, draw, excluded))
+    own = tuple(_ordered(found.own, health, affinity, draw, excluded))
     typed = {
-        reason: tuple([c for stock in stocks for c in _ordered(stock, health, facets, draw, excluded)])
+        reason: tuple([c for stock in stocks for c in _ordered(stock, health, affinity, draw, excluded)])
         for reason, stocks in found.typed.items()
     }
-    return Plan(found.alias, found.requested, own, typed, tuple(excluded), facets, draw)
+    return Plan(found.alias, found.requested, own, typed, tuple(excluded))
 
 
-def make_plan(snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], facets: Facets, draw: float) -> Plan:
+def make_plan(
+    snapshot: Snapshot, health: HealthView, named: tuple[Alias, str], api: Api, draw: float, *, affinity: str = ""
+) -> Plan:
     """The plan for an alias as `choose_alias` returned it. Same arguments, same plan: `explain` and replay call this; live
-    traffic keeps the survey."""
-    return plan_of(survey(snapshot, named, facets.api), health, facets, draw)
+    traffic keeps the survey. `draw` is in [0, 1), `affinity` an `affinity_key`."""
+    return plan_of(survey(snapshot, named, api), health, affinity, draw)
 
 
-def _ordered(
-    stock: Stock, health: HealthView, facets: Facets, draw: float, excluded: list[Exclusion]
-) -> Iterator[Candidate]:
+def _ordered(stock: Stock, health: HealthView, affinity: str, draw: float, excluded: list[Exclusion]) -> Iterator[Candidate]:
     """The candidates in the order to try them; `excluded` gets what was left out."""
     usable: list[Target] = []
     candidates: dict[int, Candidate] = {}
@@ -208,7 +197,7 @@ def _ordered(
         else:
             usable.append(option.target)
             candidates[id(option.target)] = option.candidate
-    for target in order_targets(stock.alias, usable, health, draw, facets.affinity_key):
+    for target in order_targets(stock.alias, usable, health, draw, affinity):
         yield candidates[id(target)]
 
 

@@ -5,7 +5,7 @@ tested only by the database, when a lease is taken; here nothing can be overshot
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -127,15 +127,6 @@ class Purse:
         self.spent_since = self.unflushed
 
 
-def charge(purses: Iterable[Purse], cost: int) -> None:
-    """Count what a request has cost in each of its purses."""
-    for purse in purses:
-        purse.spent_since += cost
-        purse.unflushed += cost
-        if purse.standing.posted + purse.spent_since >= purse.warns_at:
-            purse.warn()
-
-
 class Funds:
     """What one request counts against: a purse for each budget, in the period in which it was admitted. `postings` is where
     its cost is posted. Made once for many requests: `serves` says for which."""
@@ -162,7 +153,7 @@ class Funds:
         return nearest
 
 
-class Hold(msgspec.Struct, eq=False):
+class Hold(msgspec.Struct, eq=False, gc=False):
     """What one attempt has set aside in every budget it counts against: settled when it has ended, released when the journal
     has its end. Until then the death of the process would charge it by what it held, and nobody else may have that."""
 
@@ -172,10 +163,15 @@ class Hold(msgspec.Struct, eq=False):
     is_released: bool = False
 
     def settle(self, cost: NanoUSD) -> None:
-        """Count what it has cost; the first time counts."""
-        if self.cost is None:
-            self.cost = cost
-            charge(self.funds.purses, cost)
+        """Count what it has cost in each of its purses; the first time counts."""
+        if self.cost is not None:
+            return
+        self.cost = cost
+        for purse in self.funds.purses:
+            purse.unflushed += cost
+            spent = purse.spent_since = purse.spent_since + cost
+            if purse.standing.posted + spent >= purse.warns_at:
+                purse.warn()
 
     def release(self) -> None:
         """Replace what was held by what it has cost. A cost above the hold is spent in full; it cannot be undone."""

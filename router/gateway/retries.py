@@ -91,12 +91,12 @@ class RetryBudget:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
 
-    def request(self, alias: str) -> None:
-        """Count a request."""
+    def request(self, alias: str, now_s: float) -> None:
+        """Count a request that begins at `now_s` of the monotonic clock."""
         window = self._windows.get(alias)
         if window is None:
             window = self._windows[alias] = _Window()
-        second = int(self._clock.monotonic())
+        second = int(now_s)
         window.requests[second % WINDOW_S if second == window.second else window.advance(second)] += 1
 
     def take(self, alias: str) -> bool:

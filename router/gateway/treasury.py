@@ -1,7 +1,7 @@
 """What must be true before an attempt is sent: the money for it is set aside, and a line on disk says so."""
 
 from router.config.tokenizers import tokenizer_of
-from router.domain.errors import PriceUnknown, StorageUnavailable
+from router.domain.errors import StorageUnavailable
 from router.domain.ports import Journal, TokenCounter
 from router.domain.requests import ModelRequest
 from router.domain.routes import Candidate
@@ -12,6 +12,7 @@ from router.gateway.reach import Reach
 from router.gateway.texts import texts_of
 
 _UNBOUNDED = Bound(NanoUSD(0), None, None)
+"""Of soft budgets nothing is set aside."""
 
 
 class Treasury:
@@ -31,11 +32,11 @@ class Treasury:
 
         Raises PriceUnknown, UnsupportedFeature or InvalidRequest: what cannot be bounded under a hard budget.
         """
-        return self.purses.take(funds, _bound(funds, candidate, request))
+        return self.purses.take(funds, bound_of(request, candidate) if funds.hard else _UNBOUNDED)
 
     async def secure(self, funds: Funds, candidate: Candidate, request: ModelRequest) -> Hold:
         """`at_hand`, waiting for a lease where one is needed. Raises BudgetExceeded and StorageUnavailable too."""
-        bound = _bound(funds, candidate, request)
+        bound = bound_of(request, candidate) if funds.hard else _UNBOUNDED
         try:
             return await self.purses.hold(funds, bound)
         except OverBudget as refused:
@@ -52,15 +53,15 @@ class Treasury:
     async def _counted(self, candidate: Candidate, request: ModelRequest, purse: Purse) -> Bound | None:
         """The bound by the request's tokens instead of its bytes; None where nobody can count them for certain, or where
         no count could find room in `purse`."""
-        price, alias = candidate.target.price, candidate.alias
+        alias = candidate.alias
         tokenizer = tokenizer_of(candidate.target.provider_type, candidate.upstream_model)
-        if self.tokens is None or price is None or not tokenizer or alias.max_request is not None:
+        if self.tokens is None or not tokenizer or alias.max_request is not None:
             return None
         texts = texts_of(request)
-        if texts is None or purse.spent + bound_of(request, candidate, price, texts.least).amount > purse.budget.limit:
+        if texts is None or purse.spent + bound_of(request, candidate, texts.least).amount > purse.budget.limit:
             return None
         count = await self.tokens.count(tokenizer, texts.parts)
-        return None if count is None else bound_of(request, candidate, price, texts.rest + count)
+        return None if count is None else bound_of(request, candidate, texts.rest + count)
 
     def require_database(self, funds: Funds) -> None:
         """Raises StorageUnavailable while the database is out of reach, if one of the budgets is hard."""
@@ -69,15 +70,3 @@ class Treasury:
                 "the database cannot be reached, and a hard budget is not spent without it",
                 hint="budgets.on_db_loss is deny",
             )
-
-
-def _bound(funds: Funds, candidate: Candidate, request: ModelRequest) -> Bound:
-    """What must be set aside: under soft budgets alone nothing."""
-    if not funds.hard:
-        return _UNBOUNDED
-    price = candidate.target.price
-    if price is None:
-        raise PriceUnknown(
-            f"{candidate.target.id} has no known price, and a hard budget cannot be kept without one", param="model"
-        )
-    return bound_of(request, candidate, price)

@@ -7,8 +7,8 @@ import msgspec
 
 from router.domain.ledger import Outcome
 from router.domain.routes import Candidate, Credential, FallbackReason, HealthView, Plan
-from router.gateway.assignment import Means
 from router.gateway.generation import Generation
+from router.gateway.means import Means
 from router.gateway.retries import MAX_WAIT_FOR_SAME_S, backoff_s
 from router.providers.credentials import choose
 
@@ -39,6 +39,15 @@ class Turn(msgspec.Struct, frozen=True):
     credential: Credential | None
     wait_s: float = 0.0
     is_rotation: bool = False
+
+
+def only_turn(generation: Generation, plan: Plan | None) -> Turn | None:
+    """The first attempt of a plan that is the same every time; None where there is none, or a choice of credentials."""
+    if plan is None or not plan.candidates:
+        return None
+    candidate = plan.candidates[0]
+    credentials = generation.providers[candidate.target.provider].spec.credentials
+    return Turn(candidate, credentials[0] if credentials else None) if len(credentials) <= 1 else None
 
 
 def first_turn(generation: Generation, plan: Plan, means: Means) -> Turn | None:

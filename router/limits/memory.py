@@ -25,7 +25,7 @@ _Hold = tuple[Window, Slot, int]
 _Checked = tuple[LimitRule, Window, int]
 
 
-class HeldReservation(msgspec.Struct):
+class HeldReservation(msgspec.Struct, eq=False, gc=False):
     """Implements domain.ports.Reservation: the windows one request was counted in, until it is settled."""
 
     allowance: Allowance

@@ -94,9 +94,8 @@ def answer_lines(answer: Answer, *, explain: bool) -> str:
     if answer.dropped:
         names = ", ".join(name for name in answer.dropped if name.isascii() and name.isprintable())
         more += f"X-Router-Dropped: {names}\r\n"
-    via = case.meter.attempts[-1].candidate.via
-    if via != OWN:
-        more += f"X-Router-Fallback: {via}\r\n"
+    if answer.via != OWN:
+        more += f"X-Router-Fallback: {answer.via}\r\n"
     if answer.passed:
         more += "".join([f"{name}: {_said(value)}\r\n" for name, value in answer.passed.items()])
     if explain:
@@ -143,11 +142,11 @@ def receipt_headers(case: Case) -> dict[str, str]:
     """What an error answer to an admitted request carries."""
     headers = {
         "X-Router-Model": case.plan.requested,
-        "X-Router-Attempts": str(len(case.meter.attempts)),
+        "X-Router-Attempts": str(len(case.attempts)),
         "X-Router-Decision": case.id,
     }
-    if case.meter.attempts:
-        headers["X-Router-Provider"] = case.meter.attempts[-1].candidate.target.provider
+    if case.attempts:
+        headers["X-Router-Provider"] = case.attempts[-1].provider
     return headers | headers_in(limit_lines(case.reservation.allowance))
 
 
@@ -156,7 +155,7 @@ def explained(case: Case) -> str:
     plan = case.plan
     order = " ".join(c.target.id for c in plan.candidates)
     left_out = "; ".join(f"{e.target.id} {e.reason}" for e in plan.excluded)
-    text = f"strategy={plan.alias.strategy.value}; draw={plan.draw:.6f}; order={order}"
+    text = f"strategy={plan.alias.strategy.value}; draw={case.draw:.6f}; order={order}"
     return f"{text}; left-out={left_out}" if left_out else text
 
 

@@ -9,7 +9,7 @@ from router.config.compile import compile_snapshot
 from router.config.load import load
 from router.domain.observations import Observation
 from router.domain.requests import Api, Kind
-from router.domain.routes import ALL_WELL, Alias, Facets, Strategy, Target
+from router.domain.routes import ALL_WELL, Alias, Strategy, Target
 from router.gateway.health import Health
 from router.gateway.plan import find_alias, make_plan
 from tests.cli.commandline import CONFIG, CommandLine
@@ -39,7 +39,7 @@ def test_the_order_is_that_of_live_traffic_for_the_same_draw(draw: float, config
     snapshot = compile_snapshot(load(configured.folder / "router.yaml", {}))
     alias = find_alias(snapshot, "smart")
     assert alias is not None
-    plan = make_plan(snapshot, ALL_WELL, (alias, "smart"), Facets(Api.CHAT, stream=False, body_bytes=17), draw)
+    plan = make_plan(snapshot, ALL_WELL, (alias, "smart"), Api.CHAT, draw)
     document = configured("explain", "-m", "smart", "--draw", str(draw), "--json").document
     assert [t["target"] for t in document["targets"]] == [c.target.id for c in plan.candidates]
 

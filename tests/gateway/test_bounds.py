@@ -1,6 +1,7 @@
 """What is held for an attempt is at least what it can cost, whatever is reported of it and however its body is written."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ price_lists = st.builds(
 
 def held(request: ModelRequest, price: Price = PRICE, **changes: Any) -> Bound:
     named = alias("a", "p", **({"max_output_tokens": 100} | changes))
-    return bound_of(request, Candidate(named.targets[0], named, "m", ""), price)
+    target = replace(named.targets[0], price=price)
+    return bound_of(request, Candidate(target, named, "m", ""))
 
 
 def chat_of(text: str, more: str = "") -> ModelRequest:

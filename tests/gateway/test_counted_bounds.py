@@ -42,10 +42,10 @@ def candidate(model: str = "gpt-4o", provider_type: str = "openai", **changes: A
     return Candidate(target, Alias("a", Kind.CHAT, (target,), **changes), model, "a")
 
 
-BY_BYTES = bound_of(REQUEST, candidate(), PRICE).amount
+BY_BYTES = bound_of(REQUEST, candidate()).amount
 TEXTS = texts_of(REQUEST)
 assert TEXTS is not None
-BY_TOKENS = bound_of(REQUEST, candidate(), PRICE, TEXTS.rest + TOKENS).amount
+BY_TOKENS = bound_of(REQUEST, candidate(), TEXTS.rest + TOKENS).amount
 
 
 class Desk:
@@ -179,6 +179,6 @@ async def test_an_embedding_is_held_at_its_tokens_too() -> None:
     request = parse_request(Api.EMBEDDINGS, b'{"model":"a","input":["' + TEXT.encode() + b'"]}')
     at = candidate("text-embedding-3-small")
     counter = Counter()
-    secured = await Desk(bound_of(request, at, PRICE).amount - 1, counter).secure(at, request)
+    secured = await Desk(bound_of(request, at).amount - 1, counter).secure(at, request)
     assert counter.asked == [("cl100k_base", (TEXT,))]
-    assert secured.bound.amount < bound_of(request, at, PRICE).amount
+    assert secured.bound.amount < bound_of(request, at).amount

@@ -16,10 +16,10 @@ class Ward:
     def call(self, target: str, ok: bool) -> None:
         trial = self.health.started(target)
         if ok:
-            self.health.succeeded(target, 10.0)
-        else:
-            self.health.failed(target, "HTTP 500")
+            self.health.answered(target, 10.0, was_trial=trial)
+            return
         self.health.ended(target, was_trial=trial)
+        self.health.failed(target, "HTTP 500")
 
     def view(self, *providers: str) -> HealthView:
         return self.health.view(alias("a", *providers), [f"{p}/m" for p in providers])
@@ -62,8 +62,7 @@ def test_after_the_cooldown_one_request_tries_and_its_success_readmits() -> None
     assert ward.view("p", "q").trial == {"p/m"}
     trial = ward.health.started("p/m")
     assert trial and ward.view("p", "q").ejected == {"p/m"}
-    ward.health.succeeded("p/m", 5.0)
-    ward.health.ended("p/m", was_trial=trial)
+    ward.health.answered("p/m", 5.0, was_trial=trial)
     assert ward.view("p", "q") is ALL_WELL
     assert [e.target for e in ward.observer.of(TargetRecovered)] == ["p/m"]
 

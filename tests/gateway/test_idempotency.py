@@ -18,7 +18,6 @@ from router.domain.idempotency import MAX_KEPT_BYTES, Claim, KeptAnswer
 from router.domain.identity import ModelSet
 from router.domain.usage import NanoUSD
 from router.gateway.idempotency import MAX_OWED_BYTES, Idempotency, KeyedRequest, is_final, permit_replay
-from router.gateway.purses import charge
 from tests.gateway.fakes import answer, chat, principal
 from tests.gateway.keys import KeyTable
 from tests.gateway.table import Table, alias
@@ -185,7 +184,7 @@ async def test_a_budget_that_is_all_spent_refuses_and_one_with_a_rest_does_not(l
     table = Table(alias("a", "p"), p=[answer()])
     who = principal(budgets=(Budget(BudgetScope.KEY, "k1", NanoUSD(limit)),))
     purse = table.purses.purse(who.budgets[0], who.budgets[0].period_at(table.clock.now_us()))
-    charge([purse], 20)
+    purse.spent_since = purse.unflushed = 20
     if is_told:
         permit_replay(table.gateway, table.generation, asked(principal=who))
     else:

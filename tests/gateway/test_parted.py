@@ -122,7 +122,7 @@ def test_no_sum_of_parts_passes_what_is_held(asked: str | list[str]) -> None:
     """A byte is at most a token, and a tokenizer adds two of its own to each text: they are within its quotes and comma."""
     texts = [asked] if isinstance(asked, str) else asked
     most = Usage(input_tokens=sum(len(text.encode()) + 2 for text in texts))
-    assert bound_of(embeddings(input=asked), candidate(Kind.EMBEDDINGS, PRICE), PRICE).amount >= PRICE.of(most)
+    assert bound_of(embeddings(input=asked), candidate(Kind.EMBEDDINGS, PRICE)).amount >= PRICE.of(most)
 
 
 def rerank(**asked: Any) -> ModelRequest:
@@ -158,5 +158,5 @@ async def test_among_those_of_one_shape_a_ranking_passes_and_is_a_search() -> No
 def test_a_ranking_is_held_at_what_it_can_be_billed_as(documents: list[str]) -> None:
     """A document of more than 500 tokens, the query's among them, counts as several; a hundred are a search."""
     chunks = sum(-(-len(document) // 499) for document in documents)
-    bound = bound_of(rerank(documents=documents), candidate(Kind.RERANK, SEARCH), SEARCH)
+    bound = bound_of(rerank(documents=documents), candidate(Kind.RERANK, SEARCH))
     assert SEARCH.of(Usage(searches=-(-chunks // 100))) <= bound.amount <= SEARCH.of(Usage(searches=chunks))

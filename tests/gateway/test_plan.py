@@ -7,8 +7,8 @@ import pytest
 from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import ModelSet
 from router.domain.requests import Api, Kind
-from router.domain.routes import ALL_WELL, Affinity, Alias, Facets, FallbackReason, HealthView, Plan, Target
-from router.gateway.plan import choose_alias, facets_of, make_plan
+from router.domain.routes import ALL_WELL, Affinity, Alias, FallbackReason, HealthView, Plan, Target
+from router.gateway.plan import affinity_key, choose_alias, make_plan
 from tests.gateway.fakes import chat, principal, snapshot, spec
 
 
@@ -77,7 +77,7 @@ def test_a_wildcard_passes_the_rest_of_the_name_and_the_longest_prefix_wins() ->
     snap = snapshot(*SNAP.aliases.values(), *sorted(SNAP.wildcards, key=lambda a: -len(a.name)))
     for name, provider, model in (("openai/gpt-9", "p", "gpt-9"), ("openai/o7", "q", "7")):
         named = choose_alias(snap, principal(), Api.CHAT, name, None)
-        plan = make_plan(snap, ALL_WELL, named, facets_of(named[0], principal(), chat()), 0.5)
+        plan = make_plan(snap, ALL_WELL, named, Api.CHAT, 0.5)
         assert [(c.target.provider, c.upstream_model) for c in plan.candidates] == [(provider, model)]
 
 
@@ -91,7 +91,7 @@ def plan_of(
     snap_alias: Alias, *others: Alias, health: HealthView = ALL_WELL, api: Api = Api.CHAT, draw: float = 0.5
 ) -> Plan:
     snap = snapshot(snap_alias, *others, providers=[spec("chatty", apis=frozenset({Api.CHAT}))])
-    return make_plan(snap, health, (snap_alias, snap_alias.name), Facets(api, False, 10), draw)
+    return make_plan(snap, health, (snap_alias, snap_alias.name), api, draw)
 
 
 def test_ejected_targets_are_left_out_and_named() -> None:
@@ -123,13 +123,13 @@ def test_conversation_affinity_holds_while_the_conversation_grows() -> None:
     of = alias("a", "p", affinity=Affinity.CONVERSATION)
     opening = [{"role": "system", "content": "s"}, {"role": "user", "content": "first"}]
     grown = [*opening, {"role": "assistant", "content": "x"}, {"role": "user", "content": "second"}]
-    keys = {facets_of(of, principal(), chat(messages=m)).affinity_key for m in (opening, grown)}
-    other = facets_of(of, principal(), chat(messages=[{"role": "user", "content": "else"}])).affinity_key
+    keys = {affinity_key(of, principal(), chat(messages=m)) for m in (opening, grown)}
+    other = affinity_key(of, principal(), chat(messages=[{"role": "user", "content": "else"}]))
     assert len(keys) == 1 and other not in keys
 
 
 def test_affinity_of_one_user_differs_between_keys() -> None:
     of = alias("a", "p", affinity=Affinity.USER)
-    one = facets_of(of, principal(key_id="k1"), chat(user="u")).affinity_key
-    two = facets_of(of, principal(key_id="k2"), chat(user="u")).affinity_key
+    one = affinity_key(of, principal(key_id="k1"), chat(user="u"))
+    two = affinity_key(of, principal(key_id="k2"), chat(user="u"))
     assert one and two and one != two

@@ -45,7 +45,7 @@ def test_when_everything_fails_retries_stay_within_a_fifth_and_the_burst_in_any_
     taken: list[bool] = []
     for _ in range(200 * 30):
         clock.pass_(1 / 200)
-        budget.request("a")
+        budget.request("a", clock.monotonic())
         taken.append(budget.take("a"))
     windows = [sum(taken[i : i + 2000]) for i in range(0, len(taken) - 2000, 97)]
     assert max(windows) <= 0.2 * 2200 + 20

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,12 @@ from router.domain.errors import (
 )
 from router.domain.flow import pieces_of
 from router.domain.ledger import Outcome
+from router.domain.requests import Api, ModelRequest
 from router.domain.routes import Strategy
 from router.domain.upstream import FailureKind, TransportFailure
 from router.gateway.answer import Answer
 from router.gateway.metered_stream import MeteredStream
+from router.providers.openai_chat import ChatDialect, ChatMeter
 from tests.gateway.fakes import DONE, USAGE_FRAME, Scripted, answer, chat, frame, spec
 from tests.gateway.table import Table, alias
 
@@ -146,6 +149,29 @@ async def test_a_caller_who_leaves_in_the_middle_stops_the_call_and_pays_for_wha
     assert table.entry.outcome is Outcome.CANCELLED and table.entry.status == 499
     assert table.entry.usage.output_tokens == 2 and table.entry.usage.estimated
     assert table.limiter.reservations[0].settled == [table.entry.usage.total_tokens]
+
+
+class BlindMeter(ChatMeter):
+    def estimated_output_tokens(self) -> int:
+        raise RuntimeError("a fault of ours")
+
+
+class BlindDialect(ChatDialect):
+    def stream_meter(self, request: ModelRequest, *, hides_usage: bool) -> ChatMeter:
+        return BlindMeter(request.choices, hides_usage=hides_usage)
+
+
+async def test_an_attempt_whose_end_meets_a_fault_of_ours_stands_in_the_ledger_all_the_same() -> None:
+    script = streamed(frame("one"), frame("two"))
+    table = Table(alias("a", "p"), p=[script])
+    provider = table.generation.providers["p"]
+    blind = replace(provider, dialects={Api.CHAT: BlindDialect("/chat/completions")})
+    table.generation = replace(table.generation, providers={"p": blind})
+
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        await leave_after(1, table)
+    assert [a.outcome for a in table.entry.attempts] == [Outcome.INTERNAL]
+    assert script.closed == 1 and table.limiter.reservations[0].settled == [0]
 
 
 async def test_a_provider_that_bills_on_cancel_is_read_to_its_end() -> None:
