@@ -42,7 +42,7 @@ class SystemIds:
     def new(self) -> str:
         at = time.time_ns() // 1_000_000
         if at != self._at:
-            self._at, self._millisecond = at, f"{at:012x}"
+            self._at, self._millisecond = at, at.to_bytes(6, "big").hex()
         if not self._tails:
             # Taken many at once, a random number costs nothing beside its text.
             digits = self._random.randbytes(10 * _TAILS).hex()

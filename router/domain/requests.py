@@ -9,7 +9,7 @@ import msgspec
 
 from router.domain.errors import InvalidRequest
 from router.domain.identity import Scope
-from router.domain.json_scan import Span, member_span, outline, string_value, top_level_members
+from router.domain.json_scan import OUTLINED_FROM, Span, member_span, outline, string_value, top_level_members
 
 
 class Kind(StrEnum):
@@ -144,6 +144,7 @@ TELLING = (
 _ACTED_ON = frozenset(name.encode() for name in ACTED_ON)
 _DECODER = msgspec.json.Decoder(Fields)
 _NOTHING: frozenset[bytes] = frozenset()
+_BACKSLASH = ord("\\")
 
 
 class ModelRequest(msgspec.Struct, frozen=True, gc=False):
@@ -223,9 +224,9 @@ def parse_request(api: Api, body: bytes) -> ModelRequest:
         raise InvalidRequest(_located(str(error)), param=_param(str(error))) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    short = outline(body)
+    short = body if len(body) < OUTLINED_FROM else outline(body)
     is_escaped = False
-    if b"\\" in short and b"\\u00" in short:
+    if _BACKSLASH in short and b"\\u00" in short:
         is_escaped = _ESCAPED_NAME_LETTER.search(short) is not None
         short = _ESCAPED.sub(_letter, short)
     found = _SOUGHT.findall(short)

@@ -77,9 +77,12 @@ class Inference:
         started: EventStream | None = None
         try:
             async with opening as answer:
-                lines = answer_lines(answer, explain=headers.get("x-router-explain") == "1") + self._cors(request)
+                lines = answer_lines(answer, explain=headers.get("x-router-explain") == "1")
+                if origins := snapshot.server.cors_origins:
+                    lines += lines_of(cors_headers(headers.get("Origin"), origins))
                 if answer.frames is None:
-                    return self._whole(request, answer.status, lines, answer.body or b"")
+                    may_stay = not serving.is_draining
+                    return whole_answer(request, answer.status, lines, answer.body or b"", may_stay=may_stay)
                 started = self.stream(request, answer.status, lines)
                 await started.relay(answer.frames)
                 return started.written
@@ -94,9 +97,6 @@ class Inference:
                 raise
             return started.written
 
-    def _whole(self, request: web.BaseRequest, status: int, lines: str, body: bytes) -> web.StreamResponse:
-        return whole_answer(request, status, lines, body, may_stay=not self._serving.is_draining)
-
     async def _answer_keyed(
         self, request: web.BaseRequest, notes: Notes, opening: Opened, asked: KeyedRequest, *, generation: Generation
     ) -> web.StreamResponse:
@@ -108,9 +108,11 @@ class Inference:
         started: EventStream | None = None
         try:
             told = await call.head()
-            lines = lines_of(told.headers) + self._cors(request)
+            lines = lines_of(told.headers)
+            if origins := generation.snapshot.server.cors_origins:
+                lines += lines_of(cors_headers(request.headers.get("Origin"), origins))
             if told.body is not None:
-                return self._whole(request, told.status, lines, told.body)
+                return whole_answer(request, told.status, lines, told.body, may_stay=not serving.is_draining)
             started = self.stream(request, told.status, lines)
             await started.relay(call.frames())
         except GatewayError as error:
@@ -129,10 +131,6 @@ class Inference:
         finally:
             call.leave()
         return started.written
-
-    def _cors(self, request: web.BaseRequest) -> str:
-        origins = self._serving.current.snapshot.server.cors_origins
-        return lines_of(cors_headers(request.headers.get("Origin"), origins)) if origins else ""
 
     def stream(self, request: web.BaseRequest, status: int, lines: str) -> EventStream:
         """The stream to a caller, of which nothing is sent yet. Raises ConnectionError where the caller has gone."""
