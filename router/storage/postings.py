@@ -59,7 +59,7 @@ async def write_entries(tx: Transaction, engine: str, entries: Iterable[LedgerEn
             attempts.setdefault((entry.id, attempt.attempt), attempt)
     rows = (REQUESTS, request_rows(requests.values()))
     parts = [
-        (ATTEMPTS, attempt_rows((name[0], attempt) for name, attempt in attempts.items())),
+        (ATTEMPTS, attempt_rows(attempts)),
         (TAGS, tag_rows(requests.values())),
     ]
     wished = _postings(attempts)
