@@ -10,7 +10,7 @@ _TEXTS = frozenset({"content", "text", "reasoning_content", "reasoning", "thinki
 _MAX_DEPTH = 16
 
 
-class _Metered(msgspec.Struct):
+class _Metered(msgspec.Struct, gc=False):
     usage: Sound | None = None
 
 
@@ -37,7 +37,9 @@ def counts_in(answer: bytes) -> Counts | None:
 def usage_in(answer: bytes) -> Usage | None:
     """The same as it is charged: an output that is left unknown is estimated from the texts of the answer."""
     counts = counts_in(answer)
-    usage = counts.usage() if counts is not None else None
+    if counts is None:
+        return None
+    usage = counts.usage()
     if usage is None or not usage.estimated:
         return usage
     return with_output(usage, lambda: estimated_output_tokens(answer))

@@ -10,6 +10,7 @@ from router.domain.requests import ModelRequest
 from router.providers.dialect import Cap
 
 _INCLUDE_USAGE = b'{"include_usage":true}'
+_STREAM_OPTIONS = b'"stream_options":' + _INCLUDE_USAGE
 
 Edit = tuple[Span, bytes]
 """Bytes to put in the place of a span; an empty span is an insertion."""
@@ -32,33 +33,30 @@ def passed_body(request: ModelRequest, upstream_model: str, *, inject_usage: boo
 
     Where nothing changes it is `request.body` itself.
     """
+    body = request.body
     found: list[Edit] = []
-    new = b""
+    new: list[bytes] = []
     if request.fields.model != upstream_model:
         span = request.model_span()
         if span is not None:
             found.append((span, _quoted(upstream_model)))
         else:
-            new = b'"model":' + _quoted(upstream_model)
+            new.append(b'"model":' + _quoted(upstream_model))
     if inject_usage:
         options = request.span_of("stream_options")
         if options is not None:
-            found += _options_edits(request.body, options)
+            found += _options_edits(body, options)
         else:
-            new = _and(new, b'"stream_options":' + _INCLUDE_USAGE)
+            new.append(_STREAM_OPTIONS)
     if cap is not None:
         span = request.span_of(cap[0])
         if span is not None:
             found.append((span, b"%d" % cap[1]))
         else:
-            new = _and(new, _member(cap))
+            new.append(_member(cap))
     if new:
-        found.append(inserted(request.body, new))
-    return spliced(request.body, found) if found else request.body
-
-
-def _and(members: bytes, more: bytes) -> bytes:
-    return members + b"," + more if members else more
+        found.append(inserted(body, b",".join(new)))
+    return spliced(body, found)
 
 
 def spliced(body: bytes, edits: list[Edit]) -> bytes:

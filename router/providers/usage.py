@@ -20,14 +20,14 @@ _CACHED = ("prompt_cache_hit_tokens", "num_cached_tokens", "cached_tokens", "cac
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)] | None
 
 
-class _Parts(msgspec.Struct):
+class _Parts(msgspec.Struct, gc=False):
     cached_tokens: _Count = None
     cache_write_tokens: _Count = None
     audio_tokens: _Count = None
     reasoning_tokens: _Count = None
 
 
-class Sound(msgspec.Struct):
+class Sound(msgspec.Struct, gc=False):
     """The names nearly every answer uses, with nothing odd in them: read in a quarter of the time."""
 
     prompt_tokens: _Count = None
@@ -147,8 +147,13 @@ def sound_counts(found: Sound | None) -> Counts | None:
         return None
     cached, written = into.cached_tokens, into.cache_write_tokens
     if cached is None:
-        cached = _later(_later(found.cache_read_input_tokens, found.cached_tokens), found.num_cached_tokens)
-        cached = _later(cached, found.prompt_cache_hit_tokens)
+        cached = found.prompt_cache_hit_tokens
+    if cached is None:
+        cached = found.num_cached_tokens
+    if cached is None:
+        cached = found.cached_tokens
+    if cached is None:
+        cached = found.cache_read_input_tokens
     reasoning, audio = out.reasoning_tokens, into.audio_tokens
     return Counts(
         count_in,

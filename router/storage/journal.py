@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
 from router.domain.errors import StorageUnavailable
 from router.domain.ledger import AttemptEntry, LedgerEntry, OpenedAttempt
@@ -52,31 +53,29 @@ class JournalSettings:
         return self.max_mb * MEBI - 2 * self.reserve_bytes
 
 
-class _Opening(msgspec.Struct, frozen=True):
-    line: bytes
-    story: Story
-    request: str
-    waiter: Waiter
-
-
 class _Turn(msgspec.Struct):
     """What one turn of the loop writes, in the order in which it was said: who dies while writing leaves a beginning of it,
     and no opening may stand there without the end that made room for it.
 
-    `ends` are the lines among them that must not be lost, `ended` the requests of which they are the last.
+    Of openings, in a list each: their lines, their requests, who waits for them. `ends` are the lines that must not be
+    lost, `ended` the requests of which they are the last.
     """
 
     lines: list[bytes] = []
-    openings: list[_Opening] = []
+    openings: list[bytes] = []
+    opened: list[Story] = []
+    waiters: list[Waiter] = []
     ends: list[bytes] = []
     ended: list[Story] = []
 
     def only_ends(self) -> "_Turn":
-        return _Turn(self.ends.copy(), [], self.ends, self.ended)
+        return _Turn(self.ends.copy(), ends=self.ends, ended=self.ended)
 
     def before(self, later: "_Turn") -> "_Turn":
         """Both in one; this one has no openings."""
-        return _Turn(self.lines + later.lines, later.openings, self.ends + later.ends, self.ended + later.ended)
+        return structs.replace(
+            later, lines=self.lines + later.lines, ends=self.ends + later.ends, ended=self.ended + later.ended
+        )
 
 
 class Journal:
@@ -141,12 +140,14 @@ class Journal:
     def opened(self, line: OpenedAttempt) -> Awaitable[None]:
         if self._fault or self._is_full:
             raise StorageUnavailable(MESSAGE, hint=self.fault)
-        request, raw = line.request, encoded(Opened(line))
+        raw = encoded(Opened(line))
         # Each caller has a future of its own: cancelling one that waits must not cancel the others.
         waiter: Waiter = asyncio.Future(loop=self._loop)
         turn = self._turn
         turn.lines.append(raw)
-        turn.openings.append(_Opening(raw, self._needs.opened(request, raw), request, waiter))
+        turn.openings.append(raw)
+        turn.opened.append(self._needs.opened(line.request, raw))
+        turn.waiters.append(waiter)
         if not self._is_due:
             self._flush_soon()
         return waiter
@@ -249,15 +250,17 @@ class Journal:
         content = b"".join([*[line for story in carried for line in story.carried()], *lines] if carried else lines)
         if not content:
             return
-        if not segment.has_room(len(content)):
+        size = len(content)
+        if segment.capacity is not None and segment.size + size > segment.capacity:
             raise OSError(errno.ENOSPC, "the reserve is used up")
         try:
             self._disk.write(segment.descriptor, content)
         except OSError:
             self._undo(segment)
             raise
-        self._shelf.grew(segment, len(content))
-        self._needs.carried(carried, segment)
+        self._shelf.grew(segment, size)
+        if carried:
+            self._needs.carried(carried, segment)
 
     def _undo(self, segment: Segment) -> None:
         """Some of a write may stand in the file: cut it off, or write nothing more behind it."""
@@ -269,8 +272,8 @@ class Journal:
     def _commit(self, turn: _Turn) -> None:
         segment = self._segment
         assert segment is not None, "written before it was prepared"
-        self._needs.written([opening.story for opening in turn.openings], turn.ended, segment)
-        self._thread.written(segment, [opening.waiter for opening in turn.openings])
+        self._needs.written(turn.opened, turn.ended, segment)
+        self._thread.written(segment, turn.waiters)
         self._watch_size()
 
     def _roll(self) -> Sequence[Story]:
@@ -339,9 +342,9 @@ class Journal:
 
     def _rescue(self, turn: _Turn) -> None:
         """Checkpoints are let go: the next one is as good. Ends are kept, on the reserve as long as it lasts."""
-        for opening in turn.openings:
-            self._needs.refused(opening.request, opening.line)
-        self._refuse([opening.waiter for opening in turn.openings], self._fault)
+        for story, line in zip(turn.opened, turn.openings, strict=True):
+            self._needs.refused(story, line)
+        self._refuse(turn.waiters, self._fault)
         ends = turn.only_ends()
         if not ends.ends:
             return

@@ -56,13 +56,13 @@ def encoded(line: Line) -> bytes:
         text = _encode(line)
     except (UnicodeEncodeError, OverflowError):
         text = _encode(_mended(line))
-    return b"%b %x\n" % (text, crc32(text))
+    return text + b" %x\n" % crc32(text)
 
 
 def finished_lines(entries: Sequence[LedgerEntry]) -> list[bytes]:
     """The last line of each request."""
     try:
-        return [b"%b %x\n" % (text, crc32(text)) for text in map(_encode, map(Finished, entries))]
+        return [text + b" %x\n" % crc32(text) for text in map(_encode, map(Finished, entries))]
     except (UnicodeEncodeError, OverflowError):
         return [encoded(Finished(entry)) for entry in entries]
 

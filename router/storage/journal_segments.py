@@ -27,9 +27,6 @@ class Segment:
         self.deferred = 0
         self.is_packed = False
 
-    def has_room(self, size: int) -> bool:
-        return self.capacity is None or self.size + size <= self.capacity
-
 
 class Shelf:
     """All segments of one journal, the oldest first; the last one is being written. `size` is bytes in all."""
@@ -81,6 +78,7 @@ class Story(msgspec.Struct, eq=False, gc=False):
 
     segment: Segment | None = None
     lines: list[bytes] = []
+    request: str = ""
     checkpoints: dict[int, tuple[bytes, ...]] = {}
     is_ended: bool = False
     is_deferred: bool = False
@@ -111,18 +109,17 @@ class Needs:
     def opened(self, request: str, line: bytes) -> Story:
         story = self._open.get(request)
         if story is None:
-            story = self._open[request] = Story(None, [line])
+            story = self._open[request] = Story(None, [line], request)
         else:
             story.lines.append(line)
         return story
 
-    def refused(self, request: str, line: bytes) -> None:
+    def refused(self, story: Story, line: bytes) -> None:
         """The `opened` line could not be written."""
-        story = self._open.get(request)
-        if story is not None and line in story.lines:
+        if line in story.lines:
             story.lines.remove(line)
             if not story.lines and story.segment is None:
-                del self._open[request]
+                del self._open[story.request]
 
     def progressed(self, request: str, attempt: int, line: bytes) -> None:
         if (story := self._open.get(request)) is not None:

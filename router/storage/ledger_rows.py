@@ -1,7 +1,7 @@
 """One ledger entry as rows of `requests`, `attempts` and `tags`, and back."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -97,10 +97,10 @@ def request_rows(entries: Iterable[LedgerEntry]) -> _Rows:
     return rows
 
 
-def attempt_rows(attempts: Iterable[tuple[str, AttemptEntry]]) -> _Rows:
-    """For ATTEMPTS, of attempts with the id of their request."""
+def attempt_rows(attempts: Mapping[tuple[str, int], AttemptEntry]) -> _Rows:
+    """For ATTEMPTS, of attempts by the id of their request and their number."""
     rows: _Rows = defaultdict(list)
-    for request, attempt in attempts:
+    for (request, number), attempt in attempts.items():
         usage = attempt.usage
         shared = (
             attempt.alias,
@@ -121,7 +121,7 @@ def attempt_rows(attempts: Iterable[tuple[str, AttemptEntry]]) -> _Rows:
         )
         own = (
             request,
-            attempt.attempt,
+            number,
             attempt.started_at,
             attempt.duration_us,
             attempt.first_byte_us,

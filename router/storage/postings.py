@@ -5,10 +5,11 @@ keys. On SQLite the one writer is that lock.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from router.domain.budgets import Posting
 from router.domain.ledger import AttemptEntry, LedgerEntry
 from router.storage.database import Row, Transaction
 from router.storage.insertions import Grouped, Insertion
@@ -48,8 +49,8 @@ _LESS_REMAINING = f"""
     WHERE {_OF_LEASE}"""
 
 _Name = tuple[str, int]  # request, attempt
-_Posting = tuple[str, int, str, str, int, bool]  # a row of `postings`, and whether a lease covered it
-_Wished = Mapping[tuple[str, int, str], _Posting]  # a budget takes an attempt's cost once
+_Wished = dict[tuple[str, int, str], tuple[Posting, int]]
+"""Of request, attempt and budget what is posted, and the cost: a budget takes an attempt's cost once."""
 
 
 async def write_entries(tx: Transaction, engine: str, entries: Iterable[LedgerEntry], instance: str) -> None:
@@ -65,15 +66,15 @@ async def write_entries(tx: Transaction, engine: str, entries: Iterable[LedgerEn
             attempts.setdefault((entry.id, attempt.attempt), attempt)
     rows = (REQUESTS, request_rows(requests.values()))
     parts = [
-        (ATTEMPTS, attempt_rows((name[0], attempt) for name, attempt in attempts.items())),
+        (ATTEMPTS, attempt_rows(attempts)),
         (TAGS, tag_rows(requests.values())),
     ]
-    wished = {posting[:3]: posting for posting in _postings(attempts)}
+    wished = _postings(attempts)
     if engine == "sqlite":
         before = await _changes_on_sqlite(tx)
         await tx.insert(rows)
         are_new = await _changes_on_sqlite(tx) - before == len(requests)
-        new = list(wished.values()) if are_new else await _new_on_sqlite(tx, wished)
+        new = wished if are_new else await _new_on_sqlite(tx, wished)
         await tx.insert(*parts, (_POSTINGS, _posting_rows(new)))
     else:
         await tx.insert(rows, *parts)
@@ -88,51 +89,57 @@ async def _changes_on_sqlite(tx: Transaction) -> int:
     return changes
 
 
-async def _new_on_sqlite(tx: Transaction, wished: _Wished) -> list[_Posting]:
+async def _new_on_sqlite(tx: Transaction, wished: _Wished) -> _Wished:
     """The postings of attempts that are not there yet."""
     requests = msgspec.json.encode(list({request for request, _, _ in wished})).decode()
     known = {_name_of(row) for row in await tx.all(_KNOWN_ATTEMPTS, requests)}
-    return [posting for posting in wished.values() if posting[:2] not in known]
+    return {name: posted for name, posted in wished.items() if name[:2] not in known}
 
 
-async def _inserted_on_postgres(tx: Transaction, wished: _Wished) -> list[_Posting]:
+async def _inserted_on_postgres(tx: Transaction, wished: _Wished) -> _Wished:
     """The postings of attempts that this transaction has inserted, which are inserted too."""
     if not wished:
-        return []
-    given = msgspec.json.encode([posting[:4] for posting in wished.values()]).decode()
+        return {}
+    given = msgspec.json.encode([(*name, posting.period) for name, (posting, _) in wished.items()]).decode()
     [row] = await tx.all(_INSERT_NEW_POSTINGS, given)
     if row["inserted"] == len(wished):
-        return list(wished.values())
-    return [wished[(*_name_of(row), row["budget"])] for row in await tx.all(_NEW_POSTINGS, given)]
+        return wished
+    names = [(*_name_of(row), row["budget"]) for row in await tx.all(_NEW_POSTINGS, given)]
+    return {name: wished[name] for name in names}
 
 
 def _name_of(row: Row) -> _Name:
     return row["request"], row["attempt"]
 
 
-def _postings(attempts: Mapping[_Name, AttemptEntry]) -> Iterator[_Posting]:
+def _postings(attempts: Mapping[_Name, AttemptEntry]) -> _Wished:
     """What cost nothing leaves no trace in a budget."""
+    wished: _Wished = {}
     for (request, number), attempt in attempts.items():
-        if attempt.cost:
+        if cost := attempt.cost:
             for posting in attempt.postings:
-                yield request, number, posting.budget, posting.period, attempt.cost, posting.is_leased
+                wished[request, number, posting.budget] = posting, cost
+    return wished
 
 
-def _posting_rows(new: Iterable[_Posting]) -> Grouped:
+def _posting_rows(new: _Wished) -> Grouped:
     rows: dict[tuple[str, str], list[tuple[str, int, int]]] = defaultdict(list)
-    for request, attempt, budget, period, cost, _ in new:
-        rows[budget, period].append((request, attempt, cost))
+    for (request, attempt, budget), (posting, cost) in new.items():
+        rows[budget, posting.period].append((request, attempt, cost))
     return rows
 
 
-async def _post(tx: Transaction, new: Sequence[_Posting], instance: str) -> None:
-    posted: dict[tuple[str, str], int] = {}
-    leased: dict[tuple[str, str], int] = {}
-    for _, _, budget, period, cost, is_leased in new:
-        row = budget, period
-        posted[row] = posted.get(row, 0) + cost
-        if is_leased:
-            leased[row] = leased.get(row, 0) + cost
+async def _post(tx: Transaction, new: _Wished, instance: str) -> None:
+    sums: dict[Posting, int] = defaultdict(int)
+    for posting, cost in new.values():
+        sums[posting] += cost
+    posted: dict[tuple[str, str], int] = defaultdict(int)
+    leased: dict[tuple[str, str], int] = defaultdict(int)
+    for posting, cost in sums.items():
+        row = posting.budget, posting.period
+        posted[row] += cost
+        if posting.is_leased:
+            leased[row] += cost
     off = [(instance, *row, cost) for row, cost in sorted(leased.items())]
     await tx.many(_POST, [(*row, cost) for row, cost in sorted(posted.items())])
     await tx.many(_LESS_LEASED, off)

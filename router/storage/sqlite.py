@@ -67,6 +67,10 @@ def _make_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
 
 
+_Statement = tuple[str, Sequence[Sequence[Any]]]
+"""SQL, and the values of each of its executions."""
+
+
 class _Connection:
     """One aiosqlite connection: statements queue in its thread, so `pending` says how busy it is."""
 
@@ -125,11 +129,20 @@ class _Connection:
         except Exception as error:
             raise translate(error) from error
 
-    async def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    async def execute_many(self, statements: Sequence[_Statement]) -> None:
+        """Each for all of its rows, in one visit to the connection's thread."""
+        if not statements:
+            return
         try:
-            await self._raw.executemany(numbered_for_sqlite(sql), rows)
+            # There is no public way to its thread.
+            await self._raw._execute(self._run, statements)  # type: ignore[no-untyped-call]  # noqa: SLF001
         except Exception as error:
             raise translate(error) from error
+
+    def _run(self, statements: Sequence[_Statement]) -> None:
+        connection = self._raw._conn  # noqa: SLF001  in its thread
+        for sql, rows in statements:
+            connection.executemany(numbered_for_sqlite(sql), rows)
 
     async def close(self) -> None:
         await to_the_end(self._raw.close())
@@ -151,12 +164,10 @@ class _SqliteTransaction:
 
     async def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         if rows:
-            await self._connection.execute_many(sql, rows)
+            await self._connection.execute_many([(sql, rows)])
 
     async def insert(self, *batches: tuple[Insertion, Grouped]) -> None:
-        for batch in batches:
-            for sql, rows in statements(*batch):
-                await self._connection.execute_many(sql, rows)
+        await self._connection.execute_many([statement for batch in batches for statement in statements(*batch)])
 
 
 @asynccontextmanager

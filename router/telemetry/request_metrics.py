@@ -7,7 +7,7 @@ from typing import TypeVar
 from prometheus_client import Metric
 
 from router.domain.errors import GatewayError
-from router.domain.ledger import AttemptEntry, LedgerEntry
+from router.domain.ledger import LedgerEntry
 from router.domain.observations import RequestRefused
 from router.domain.requests import Api
 from router.domain.usage import NANO_PER_USD
@@ -97,16 +97,27 @@ class RequestMetrics:
         return self._targets.admit(name)
 
     def finished(self, entries: Iterable[LedgerEntry]) -> None:
+        requests, attempts = self._request_cells, self._attempt_cells
         for entry in entries:
             key = (entry.tenant, entry.alias, entry.api, entry.status // 100, entry.code, entry.stream)
-            cell = self._request_cells.get(key) or self._request_cell(key)
+            cell = requests.get(key) or self._request_cell(key)
             cell.requests.value += 1
             cell.duration.observe(entry.duration_us)
             if entry.first_byte_us is not None:
                 cell.first_byte.observe(entry.first_byte_us)
             cell.tenant_cost.value += entry.cost
             for attempt in entry.attempts:
-                self._attempted(attempt)
+                at = (attempt.alias, attempt.provider, attempt.target, attempt.outcome)
+                tried = attempts.get(at) or self._attempt_cell(at)
+                tried.attempts.value += 1
+                usage, spend = attempt.usage, tried.spend
+                spend.input += usage.input_tokens
+                spend.output += usage.output_tokens
+                spend.cost += attempt.cost
+                if usage.cached_input_tokens or usage.reasoning_tokens or usage.searches:
+                    spend.cached += usage.cached_input_tokens
+                    spend.reasoning += usage.reasoning_tokens
+                    spend.searches += usage.searches
 
     def refused(self, refusal: RequestRefused) -> None:
         code, alias = self._codes.admit(refusal.code), self._aliases.admit(refusal.alias)
@@ -114,19 +125,6 @@ class RequestMetrics:
         labels = (self._tenants.admit(refusal.tenant), alias, api, _status_class(refusal.status // 100), code)
         _at(self._series.requests, labels, Count).value += 1
         _at(self._series.refused, (code,), Count).value += 1
-
-    def _attempted(self, attempt: AttemptEntry) -> None:
-        key = (attempt.alias, attempt.provider, attempt.target, attempt.outcome)
-        cell = self._attempt_cells.get(key) or self._attempt_cell(key)
-        cell.attempts.value += 1
-        usage, spend = attempt.usage, cell.spend
-        spend.input += usage.input_tokens
-        spend.output += usage.output_tokens
-        spend.cost += attempt.cost
-        if usage.cached_input_tokens or usage.reasoning_tokens or usage.searches:
-            spend.cached += usage.cached_input_tokens
-            spend.reasoning += usage.reasoning_tokens
-            spend.searches += usage.searches
 
     def _request_cell(self, key: tuple[str, str, str, int, str, bool]) -> _RequestCell:
         tenant, alias, api, status_class, code, stream = key

@@ -59,9 +59,9 @@ async def assert_clean(transport: Http1Transport) -> None:
     for _ in range(5):
         await asyncio.sleep(0)  # an aborted connection is told so by the loop
     assert [c for c in pool.connections if c._answer is not None] == []
-    assert pool._open == sum(line.open for line in pool._origins.values()) == len(pool.connections)
+    assert pool.open == sum(line.open for line in pool._origins.values()) == len(pool.connections)
     assert [line.origin for line in pool._origins.values() if line.waiting] == []
     known = list(pool.connections)
     await transport.close()
-    assert (len(pool.connections), pool._open) == (0, 0)
+    assert (len(pool.connections), pool.open) == (0, 0)
     assert [c for c in known if c._timer is not None or c._transport is not None] == []

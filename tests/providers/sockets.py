@@ -19,8 +19,8 @@ def calling(**changes: object) -> UpstreamCall:
 
 async def head(answer: Http1Answer) -> None:
     """Until it is here."""
-    while (waiting := answer.coming()) is not None:
-        await waiting
+    while not answer.status:
+        await answer.coming()
 
 
 async def outcome(answer: Http1Answer) -> tuple[int, bytes, FailureKind | None]:

@@ -163,7 +163,7 @@ async def test_a_slot_that_comes_as_its_asker_is_cancelled_is_not_lost(cancelled
         pool.grant()
         waiting.cancel()
         await asyncio.wait([waiting])
-        assert (waiting.cancelled(), pool._open) == (True, 0)
+        assert (waiting.cancelled(), pool.open) == (True, 0)
         assert await ask(transport, peer.url) == b"abc"
 
 
@@ -174,7 +174,7 @@ async def test_a_connection_that_ends_while_it_is_dialled_gives_its_slot_back_on
         connection = line.dial()
         connection.connection_made(FakeSocket(connection))
         line.undo(connection)
-        assert (transport._pool._open, line.open) == (0, 0)
+        assert (transport._pool.open, line.open) == (0, 0)
 
 
 async def test_who_has_waited_longest_gets_the_slot_whatever_origin_he_waits_for() -> None:
@@ -306,4 +306,4 @@ async def test_many_askers_few_connections_some_cancelled_and_nothing_is_lost() 
         came = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
         assert all(answer == b"abc" for number, answer in enumerate(came) if number % 4 != 3)
         assert all(answer == b"abc" or isinstance(answer, asyncio.CancelledError) for answer in came)
-        assert transport._pool._open <= 5
+        assert transport._pool.open <= 5

@@ -89,13 +89,11 @@ class Http1Answer:
 
     # -- the reader -------------------------------------------------------------------------------------------
 
-    def coming(self) -> "asyncio.Future[None] | None":
-        """What to wait for, and to ask again behind it, while the head is not here; None once it is.
+    def coming(self) -> "asyncio.Future[None]":
+        """What to wait for while the head is not here, as `status` tells; to be asked again if it then still is not.
 
         Raises TransportFailure, of which Stale means that the request may be sent once more.
         """
-        if self.status:
-            return None
         if self._failure is not None:
             raise Stale(*self._failure) if self.is_stale else TransportFailure(*self._failure)
         # Nobody asks since when: for a head only its own time counts.
@@ -234,7 +232,9 @@ class Http1Answer:
         if last:
             self._pieces.append(last)
             self._size += len(last)
-        self.wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def fail(self, kind: FailureKind, detail: str = "") -> None:
         """There will be no more; the first reason given stays."""

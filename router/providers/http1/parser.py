@@ -9,6 +9,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 MAX_HEADERS = 128
 MAX_LINE_BYTES = 8 * 2**10
 MAX_HEAD_BYTES = 64 * 2**10
+_LONG_HEAD = f"the head is over {MAX_HEAD_BYTES} bytes"
 _MAX_KNOWN_NAMES = 4096
 _NO_HEADERS: dict[str, str] = {}
 
@@ -42,18 +43,21 @@ class AnswerParser:
         "ends_by_close",
         "_is_bodiless",
         "_is_interim",
-        "_reason_bytes",
+        "_reason",
         "_lines",
         "_interim_lines",
         "_head_bytes",
         "_parser",
         "on_body",
+        "on_status",
     )
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         """What of the body has been fed and not been taken; emptied by whoever takes it."""
         self.on_body = self.pieces.append
+        self._reason: list[bytes] = []
+        self.on_status = self._reason.append
         self.expect(bodiless=False)
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
 
@@ -67,7 +71,7 @@ class AnswerParser:
         self.ends_by_close = False
         self._is_bodiless = bodiless
         self._is_interim = False
-        self._reason_bytes = 0
+        self._reason.clear()
         self._lines: list[tuple[bytes, bytes]] = []
         self._interim_lines = 0
         self._head_bytes = 0
@@ -89,9 +93,10 @@ class AnswerParser:
             if cause is not None and not isinstance(cause, _Refused):
                 raise
             return str(cause or error)
-        if not self.status and self._head_bytes > MAX_HEAD_BYTES:
-            return f"the head is over {MAX_HEAD_BYTES} bytes"
-        return ""
+        # A line is no longer than all that has been fed.
+        if self.status or self._head_bytes <= MAX_LINE_BYTES:
+            return ""
+        return self._overlong() or (_LONG_HEAD if self._head_bytes > MAX_HEAD_BYTES else "")
 
     def stop(self) -> None:
         """Nothing more will be fed: the parser holds our methods, and we hold it."""
@@ -103,23 +108,17 @@ class AnswerParser:
         if self.is_whole:
             raise _Refused("more than one answer to one request")
 
-    def on_status(self, reason: bytes) -> None:
-        self._reason_bytes += len(reason)
-        if self._reason_bytes > MAX_LINE_BYTES:
-            raise _Refused(f"the status line is over {MAX_LINE_BYTES} bytes")
-
     def on_header(self, name: bytes, value: bytes) -> None:
         self._lines.append((name, value))
-        if self.status:
-            self._bound_lines()  # a trailer: bounded like the head, and dropped
+        if self.status:  # a trailer: bounded like the head, and dropped
+            self._bound()
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
         lines = self._lines
-        # A line is no longer than all that has been fed.
         if len(lines) > MAX_HEADERS or self._head_bytes > MAX_LINE_BYTES:
-            self._bound_lines()
+            self._bound()
         status = parser.get_status_code()
         if status < 200:
             if status < 100 or status == 101:
@@ -130,7 +129,9 @@ class AnswerParser:
             raise _Refused(f"an answer with status {status}")
         if self._interim_lines:
             lines = lines[self._interim_lines :]
-        headers = self.headers = {_known_names[name]: value.decode("latin-1").rstrip(" \t") for name, value in lines}
+        headers = self.headers = {}
+        for name, value in lines:
+            headers[_known_names[name]] = value.decode("latin-1").rstrip(" \t")
         encoding = headers.get("transfer-encoding")
         if encoding is not None:
             if encoding.lower() != "chunked":
@@ -155,12 +156,18 @@ class AnswerParser:
         self.is_whole = True
         self.keeps_alive = parser.should_keep_alive()
 
-    def _bound_lines(self) -> None:
+    def _bound(self) -> None:
+        if complaint := self._overlong():
+            raise _Refused(complaint)
+
+    def _overlong(self) -> str:
+        """What of the lines that have come is too much, "" if nothing."""
         lines = self._lines
+        if sum(map(len, self._reason)) > MAX_LINE_BYTES:
+            return f"the status line is over {MAX_LINE_BYTES} bytes"
         if len(lines) > MAX_HEADERS:
-            raise _Refused(f"more than {MAX_HEADERS} headers")
+            return f"more than {MAX_HEADERS} headers"
         sizes = [len(name) + len(value) for name, value in lines]
         if max(sizes, default=0) > MAX_LINE_BYTES:
-            raise _Refused(f"a header over {MAX_LINE_BYTES} bytes")
-        if sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES:
-            raise _Refused(f"the head is over {MAX_HEAD_BYTES} bytes")
+            return f"a header over {MAX_LINE_BYTES} bytes"
+        return _LONG_HEAD if sum(sizes) + 4 * len(sizes) > MAX_HEAD_BYTES else ""

@@ -106,7 +106,9 @@ class OriginPool:
             return
         self.idle.append(connection)
         connection.rest()
-        self._pool.rested()
+        pool = self._pool
+        if pool.open >= pool.max_connections:  # somebody may wait for its slot
+            pool.grant()
 
     def lost(self, connection: Http1Connection) -> None:
         if connection not in self._pool.connections:
@@ -128,9 +130,9 @@ class Pool:
         self.keep_alive_s = keep_alive_s
         self.connections: set[Http1Connection] = set()
         self._origins: dict[Origin, OriginPool] = {}
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._max_per_origin = max_per_origin
-        self._open = 0
+        self.open = 0
         self._tickets = 0
         self._is_evicting = False
         self._is_closed = False
@@ -159,11 +161,11 @@ class Pool:
     # -- slots ------------------------------------------------------------------------------------------------
 
     def has_slot(self, line: OriginPool) -> bool:
-        return line.open < self._max_per_origin and self._open < self._max_connections
+        return line.open < self._max_per_origin and self.open < self.max_connections
 
     def count(self, line: OriginPool, change: int) -> None:
         line.open += change
-        self._open += change
+        self.open += change
 
     def queue(self, line: OriginPool) -> _Waiter:
         """A place at the end of `line`."""
@@ -173,17 +175,12 @@ class Pool:
         self.grant()
         return waiter
 
-    def rested(self) -> None:
-        """A connection is free and nobody waits for it; somebody may wait for its slot."""
-        if self._open >= self._max_connections:
-            self.grant()
-
     def grant(self) -> None:
         """Give what slots there are to those who have waited longest; where there are none, make one."""
-        if self._open < self._max_connections:
+        if self.open < self.max_connections:
             self._is_evicting = False
         while (line := self._longest_waiting()) is not None:
-            if self._open >= self._max_connections:
+            if self.open >= self.max_connections:
                 self._evict()
                 return
             if line.hand(None):

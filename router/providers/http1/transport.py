@@ -69,8 +69,8 @@ class Http1Transport:
             try:
                 if isinstance(body, bytes):
                     connection.send(answer, head, body)
-                    while (waiting := answer.coming()) is not None:
-                        await waiting
+                    while not answer.status:
+                        await answer.coming()
                 else:
                     await upload(body, connection, answer, head, call)
                 break

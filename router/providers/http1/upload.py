@@ -24,8 +24,8 @@ async def upload(body: Upload, connection: Http1Connection, answer: Http1Answer,
         async with asyncio.TaskGroup() as group:
             feeding = group.create_task(feed.run())
             try:
-                while (waiting := answer.coming()) is not None:
-                    await waiting
+                while not answer.status:
+                    await answer.coming()
             finally:
                 feeding.cancel()
     except BaseExceptionGroup as failures:
