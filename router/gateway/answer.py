@@ -6,8 +6,8 @@ import msgspec
 
 from router.domain.flow import Flow
 from router.domain.usage import NanoUSD
+from router.gateway.case import Case
 from router.gateway.purses import Purse
-from router.gateway.settle import Case
 
 
 class Answer(msgspec.Struct, eq=False):

@@ -21,6 +21,7 @@ from router.domain.routes import Candidate, Credential, FallbackReason
 from router.domain.upstream import NEVER_SENT, FailureKind, TransportFailure, UpstreamAnswer, UpstreamCall
 from router.domain.usage import NOTHING, NanoUSD, Usage
 from router.gateway.answer import Answer
+from router.gateway.case import Case
 from router.gateway.estimates import estimated_usage
 from router.gateway.means import Means
 from router.gateway.metered_stream import MeteredStream
@@ -29,7 +30,6 @@ from router.gateway.provider_headers import passed_down, upstream_id
 from router.gateway.purses import Hold
 from router.gateway.refused import Disguised, is_shown, reason_of, refusal_body
 from router.gateway.retries import FALLBACKS, Verdict, clamped, outcome_of, verdict_of
-from router.gateway.settle import Case
 from router.gateway.turns import Failed
 from router.providers.answers import estimated_output_tokens
 from router.providers.credentials import scrub

@@ -13,6 +13,7 @@ from router.domain.flow import Flow, pieces_of
 from router.domain.responses import ResponseStatus
 from router.domain.routes import FallbackReason
 from router.gateway.answer import Answer
+from router.gateway.case import Case
 from router.gateway.pipe import Pipe, PipedFrames
 from router.gateway.pipeline import Opening
 from router.gateway.purses import Purse
@@ -26,7 +27,6 @@ from router.gateway.response_stamp import (
     status_in,
 )
 from router.gateway.responses import Responses
-from router.gateway.settle import Case
 from router.gateway.turn import Turn
 
 Take = Callable[[], Awaitable[tuple[Turn, Opening]]]

@@ -24,10 +24,10 @@ from router.domain.routes import FallbackReason, Plan
 from router.domain.upstream import UpstreamCall
 from router.gateway.answer import Answer
 from router.gateway.attempt import Attempt, Refused
+from router.gateway.case import Case
 from router.gateway.means import Means
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.purses import Hold
-from router.gateway.settle import Case
 from router.gateway.turns import Failed, Turn, Turns, first_turn
 from router.gateway.window import Windows, may_exceed
 

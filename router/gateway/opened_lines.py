@@ -7,8 +7,8 @@ from router.domain.ledger import AttemptTerms, OpenedAttempt, encoded_terms
 from router.domain.requests import API_NAMES
 from router.domain.routes import Candidate
 from router.domain.usage import NanoUSD
+from router.gateway.case import Case
 from router.gateway.purses import Hold
-from router.gateway.settle import Case
 
 
 def opened_line(

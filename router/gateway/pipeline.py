@@ -18,6 +18,7 @@ from router.gateway.admit import admit, admitted
 from router.gateway.answer import Answer
 from router.gateway.attempt import Attempt
 from router.gateway.call import Call
+from router.gateway.case import Caller, Case
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.means import Means
@@ -25,7 +26,7 @@ from router.gateway.permit import Permit, permit_for
 from router.gateway.plan import affinity_key, find_alias, plan_of
 from router.gateway.purses import OverBudget, Purse
 from router.gateway.retries import RetryBudget
-from router.gateway.settle import Caller, Case, Later, Settler
+from router.gateway.settle import Later, Settler
 from router.gateway.treasury import Treasury
 
 MAX_DRAINS = 64

@@ -13,13 +13,13 @@ from router.domain.requests import ModelRequest
 from router.domain.responses import ResponseStatus
 from router.gateway.answer import Answer
 from router.gateway.background import BackgroundOpening, Take
+from router.gateway.case import Caller, Case
 from router.gateway.generation import Generation
 from router.gateway.pipeline import Gateway, Opened, Opening
 from router.gateway.purses import Purse
 from router.gateway.response_items import Asked, asked_of, names_items
 from router.gateway.response_stamp import stamped, stamped_frames, status_in
 from router.gateway.responses import Responses
-from router.gateway.settle import Caller, Case
 from router.gateway.turn import Turn, turn_of
 
 

@@ -11,9 +11,9 @@ from router.domain.idempotency import KeptAnswer
 from router.domain.limits import Allowance
 from router.domain.usage import NanoUSD, usd_text
 from router.gateway.answer import Answer
+from router.gateway.case import Caller, Case
 from router.gateway.plan import OWN
 from router.gateway.purses import Purse
-from router.gateway.settle import Caller, Case
 
 MAX_TAGS = 16
 SERVER = "routerd"

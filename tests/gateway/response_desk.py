@@ -10,9 +10,9 @@ from router.domain.errors import GatewayError
 from router.domain.flow import pieces_of
 from router.domain.requests import Api, parse_request
 from router.gateway.answer import Answer
+from router.gateway.case import Caller
 from router.gateway.pipeline import Opened
 from router.gateway.responses import Responses
-from router.gateway.settle import Caller
 from router.gateway.stateful import Stateful
 from tests.gateway.fakes import Scripted, principal
 from tests.gateway.response_table import ResponseTable

@@ -12,12 +12,12 @@ from router.domain.requests import Kind, ModelRequest
 from router.domain.routes import Alias, ProviderSpec, Target
 from router.domain.usage import Price
 from router.gateway.answer import Answer
+from router.gateway.case import Caller
 from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.pipeline import Gateway, Opening, World
 from router.gateway.purses import Purses
 from router.gateway.reach import Reach
-from router.gateway.settle import Caller
 from router.gateway.treasury import Treasury
 from router.providers.registry import bind
 from router.server.errors import status_of

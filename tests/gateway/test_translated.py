@@ -17,7 +17,7 @@ from router.domain.routes import ProviderSpec
 from router.domain.upstream import FailureKind, TransportFailure
 from router.domain.usage import NOTHING
 from router.gateway.answer import Answer
-from router.gateway.settle import Caller
+from router.gateway.case import Caller
 from router.providers.anthropic.codec import ANTHROPIC
 from router.providers.registry import bind
 from router.providers.sse import blocks, frames

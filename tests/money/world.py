@@ -17,7 +17,7 @@ from router.domain.requests import Kind
 from router.domain.routes import Alias, FallbackReason, Target
 from router.domain.usage import NanoUSD, Price
 from router.gateway.bounds import Bound
-from router.gateway.settle import Caller
+from router.gateway.case import Caller
 from router.storage.audit import AuditReport, audit
 from router.storage.journal import JournalSettings
 from tests.gateway.fakes import chat, principal

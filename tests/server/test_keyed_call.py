@@ -10,9 +10,9 @@ from router.domain.errors import GatewayError, InternalError, NotReady, Upstream
 from router.domain.flow import pieces_of
 from router.domain.idempotency import Claim, KeptAnswer
 from router.domain.observations import RequestReplayed
+from router.gateway.case import Caller
 from router.gateway.idempotency import Idempotency, KeyedRequest
 from router.gateway.pipe import DEPTH
-from router.gateway.settle import Caller
 from router.server.keyed_call import KeyedCall
 from router.server.state import Serving
 from tests.gateway.fakes import DONE, Scripted, answer, chat, frame, principal
