@@ -1,9 +1,11 @@
 """Aliases, targets and plans; the order in which targets are tried is a pure function of (alias, health, draw)."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import blake2b
+from itertools import accumulate
 from math import log
 
 import msgspec
@@ -20,6 +22,10 @@ class Strategy(StrEnum):
     LEAST_BUSY = "least_busy"
     LATENCY = "latency"
     COST = "cost"
+
+
+WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
+"""Those whose order changes from one request to the next while all is well."""
 
 
 class Affinity(StrEnum):
@@ -190,6 +196,12 @@ class Plan(msgspec.Struct, frozen=True):
     typed: Mapping[FallbackReason, tuple[Candidate, ...]]
     excluded: tuple[Exclusion, ...]
 
+    @property
+    def first(self) -> Candidate | None:
+        """Whom to ask first; None if there is nobody."""
+        found = self.candidates or self.typed.get(FallbackReason.DEFAULT)
+        return found[0] if found else None
+
 
 def order_targets(
     alias: Alias, targets: Sequence[Target], health: HealthView, draw: float, affinity_key: str
@@ -206,24 +218,57 @@ def order_targets(
     return ordered
 
 
+class Dice(msgspec.Struct, frozen=True):
+    """Who is first of some targets while all is well, by the draw alone: the places of those that can be, and the sums of
+    their weights up to each."""
+
+    places: tuple[int, ...]
+    sums: tuple[int, ...]
+
+    def throw(self, draw: float) -> int:
+        """The place of the one that `order_targets` puts first."""
+        sums = self.sums
+        return self.places[bisect_right(sums, draw * sums[-1], hi=len(sums) - 1)]
+
+
+def dice_of(alias: Alias, targets: Sequence[Target]) -> Dice | None:
+    """None where nobody can be first, or where more than the draw decides."""
+    if not targets or alias.affinity is not Affinity.NONE or alias.strategy in WATCHING:
+        return None
+    ids = {id(t) for t in _tied_first(alias.strategy, targets, ALL_WELL)}
+    tied = [(place, t.weight) for place, t in enumerate(targets) if id(t) in ids]
+    able = [(place, weight) for place, weight in tied if weight > 0] or [(tied[0][0], 1)]
+    return Dice(tuple(place for place, _ in able), tuple(accumulate(weight for _, weight in able)))
+
+
 def _by_strategy(strategy: Strategy, targets: Sequence[Target], health: HealthView, draw: float) -> list[Target]:
-    if strategy is Strategy.PRIORITY:
-        return sorted(targets, key=lambda t: t.priority)
-    drawn = weighted_order(targets, draw)
+    """Rank by rank; among equals drawn by weight, with `priority` in the order of the file."""
+    rank, ranks = _ranking(strategy, health), dict[float, list[Target]]()
+    for target in targets:
+        ranks.setdefault(rank(target), []).append(target)
+    ordered: list[Target] = []
+    for _, equals in sorted(ranks.items()):
+        if strategy is Strategy.PRIORITY:
+            ordered += equals
+        else:
+            drawn, draw = weighted_order(equals, draw)
+            ordered += drawn
+    return ordered
+
+
+def _ranking(strategy: Strategy, health: HealthView) -> Callable[[Target], float]:
     if strategy is Strategy.LEAST_BUSY:
-        return sorted(drawn, key=lambda t: health.busy.get(t.id, 0) / max(t.weight, 1))
+        return lambda t: health.busy.get(t.id, 0) / max(t.weight, 1)
     if strategy is Strategy.LATENCY:
-        return sorted(drawn, key=lambda t: health.latency_ms.get(t.id, 0.0))
-    if strategy is Strategy.COST:
-        return sorted(drawn, key=_price_rank)
-    return sorted(drawn, key=lambda t: t.priority)
+        return lambda t: health.latency_ms.get(t.id, 0.0)
+    return _price_rank if strategy is Strategy.COST else lambda t: t.priority
 
 
-def weighted_order(targets: Sequence[Target], draw: float) -> list[Target]:
+def weighted_order(targets: Sequence[Target], draw: float) -> tuple[list[Target], float]:
     """Draw without replacement, each time with chance weight / sum of weights, from one number in [0, 1).
 
     What is left of the number after a choice is again uniform on the chosen part, so it is stretched and used for the
-    next choice. Targets of weight 0 come last, in file order.
+    next choice; what is left behind the last is the second that is returned. Targets of weight 0 come last, in file order.
     """
     rest = [t for t in targets if t.weight > 0]
     idle = [t for t in targets if t.weight <= 0]
@@ -233,7 +278,7 @@ def weighted_order(targets: Sequence[Target], draw: float) -> list[Target]:
     while len(rest) > 1:
         point, index = draw * total, 0
         if is_even:
-            index = min(int(draw * len(rest)), len(rest) - 1)
+            index = min(int(point // rest[0].weight), len(rest) - 1)
             point -= index * rest[0].weight
         else:
             while index < len(rest) - 1 and point >= rest[index].weight:
@@ -243,7 +288,7 @@ def weighted_order(targets: Sequence[Target], draw: float) -> list[Target]:
         total -= chosen.weight
         draw = min(max(point / chosen.weight, 0.0), 1.0 - 2**-53)
         ordered.append(chosen)
-    return ordered + rest + idle
+    return ordered + rest + idle, draw
 
 
 def first_choice_chances(alias: Alias, targets: Sequence[Target], health: HealthView) -> dict[str, float]:
@@ -261,14 +306,8 @@ def first_choice_chances(alias: Alias, targets: Sequence[Target], health: Health
 def _tied_first(strategy: Strategy, targets: Sequence[Target], health: HealthView) -> list[Target]:
     on_trial = [t for t in targets if t.id in health.trial]
     pool = on_trial or list(targets)
-    rank = {
-        Strategy.WEIGHTED: lambda t: t.priority,
-        Strategy.PRIORITY: lambda t: t.priority,
-        Strategy.LEAST_BUSY: lambda t: health.busy.get(t.id, 0) / max(t.weight, 1),
-        Strategy.LATENCY: lambda t: health.latency_ms.get(t.id, 0.0),
-        Strategy.COST: _price_rank,
-    }[strategy]
-    best = min(rank(t) for t in pool)
+    rank = _ranking(strategy, health)
+    best = min(map(rank, pool))
     tied = [t for t in pool if rank(t) == best]
     return tied[:1] if strategy is Strategy.PRIORITY else tied
 

@@ -141,7 +141,7 @@ class Attempt(msgspec.Struct, eq=False):
         if translation is not None:
             said.content_type = _JSON if frames is None else _STREAM
             said.dropped = translation.dropped
-        if body is not None and _CONTENT_POLICY in self.do.plan.typed and blocked(body):
+        if body is not None and _CONTENT_POLICY in self.do.permit.alias.fallbacks and blocked(body):
             attempts = self.case.attempts
             attempts[-1] = replace(attempts[-1], outcome=Outcome.REFUSED_UPSTREAM, reason=_BLOCKED)
             raise Refused(Failed(Outcome.REFUSED_UPSTREAM, _BLOCKED, status, instead=_CONTENT_POLICY), said)

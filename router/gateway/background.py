@@ -11,7 +11,6 @@ from types import TracebackType
 from router.domain.errors import GatewayError, InternalError, NotReady, StorageUnavailable, UpstreamTruncated
 from router.domain.flow import Flow, pieces_of
 from router.domain.responses import ResponseStatus
-from router.domain.routes import FallbackReason
 from router.gateway.answer import Answer
 from router.gateway.case import Case
 from router.gateway.pipe import Pipe, PipedFrames
@@ -167,8 +166,8 @@ class BackgroundCall:
                 self._tell(answer)
 
     def _admitted(self, case: Case) -> None:
-        plan = case.plan
-        candidate = (plan.candidates or plan.typed[FallbackReason.DEFAULT])[0]
+        candidate = case.first
+        assert candidate is not None, "admitted with nobody to ask"
         self._tell(
             Answer(
                 status=200,

@@ -28,7 +28,7 @@ from router.gateway.case import Case
 from router.gateway.means import Means
 from router.gateway.plan import DOES_NOT_SPEAK, NO_PRICE
 from router.gateway.purses import Hold
-from router.gateway.turns import Failed, Turn, Turns, first_turn
+from router.gateway.turns import Failed, Turn, Turns, turn_at
 from router.gateway.window import Windows, may_exceed
 
 _TOO_MANY = 429
@@ -59,10 +59,9 @@ class Call(msgspec.Struct, eq=False):
         Money comes before the rate limits, so that a request refused by either has consumed nothing of the other.
         """
         do, permit = self.do, self.do.permit
-        turn = permit.turn if do.plan is permit.survey.plan else None
-        if turn is None and (turn := first_turn(permit.generation, do.plan, self._means)) is None:
+        if do.first is None:
             raise _nobody(do.plan)
-        self._turn = turn
+        turn = self._turn = turn_at(do.first, permit.generation, self._means)
         if may_exceed(do.request, turn.candidate):
             return self._prepare_slowly(turn)
         if do.funds is not None:
@@ -92,7 +91,7 @@ class Call(msgspec.Struct, eq=False):
         """Ask targets until one answers. Raises the GatewayError of the last word when none does."""
         turn, hold, clock = self._turn, self._hold, self._means.clock
         assert turn is not None, "not prepared"
-        self._means.retries.request(self.do.plan.alias.name, now)
+        self._means.retries.request(self.do.permit.alias.name, now)
         failed: Failed | None = None
         unsaid: UnsupportedFeature | None = None
         while True:
@@ -164,16 +163,15 @@ class Call(msgspec.Struct, eq=False):
     async def _instead(self, again: Callable[[str], Case | None]) -> tuple[Turn, Hold | None] | None:
         """The request as if it had asked for an alias of `on_budget`: under that one's budget, not under that of its own."""
         do, turns, earlier = self.do, self._rest(), self._again
-        for name in do.plan.alias.fallbacks[FallbackReason.BUDGET]:
+        for name in do.permit.alias.fallbacks[FallbackReason.BUDGET]:
             other = again(name)
             if other is None:
                 continue
             self.do, self._again = other, again if other.permit.hands_over else None
             self._turns = Turns(other.permit.generation, other.plan, other.health, self._means, made=turns.calls)
-            turn = first_turn(other.permit.generation, other.plan, self._means)
-            if turn is not None:
+            if other.first is not None:
                 with suppress(BudgetExceeded, InvalidRequest):
-                    return await self._covered(turn)
+                    return await self._covered(turn_at(other.first, other.permit.generation, self._means))
         self.do, self._turns, self._again = do, turns, earlier
         return None
 

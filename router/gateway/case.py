@@ -9,9 +9,10 @@ from router.domain.ledger import AttemptEntry, Outcome
 from router.domain.limits import UNLIMITED, Allowance
 from router.domain.ports import Reservation
 from router.domain.requests import ModelRequest
-from router.domain.routes import HealthView, Plan
+from router.domain.routes import Candidate, HealthView, Plan
 from router.domain.usage import NanoUSD, Usage, usage_sum
 from router.gateway.permit import Permit
+from router.gateway.plan import plan_of
 from router.gateway.purses import Funds, Hold
 
 CALLER_LEFT = 499
@@ -45,8 +46,9 @@ _UNRESERVED = _Unreserved()
 class Case(msgspec.Struct, eq=False, gc=False):
     """One request: what it was decided on, and what has become of it. `deadline` is monotonic seconds.
 
-    `attempts` are those that have ended, `hold` the money of the last one. `funds` is what they count against, None where no
-    budget applies. `status` is what the caller was answered, 499 while it was answered nothing.
+    `first` is whom to ask first, None if there is nobody. `attempts` are those that have ended, `hold` the money of the last
+    one. `funds` is what they count against, None where no budget applies. `status` is what the caller was answered, 499
+    while it was answered nothing.
 
     Nothing that it holds may lead back to it: the garbage collector does not look into it.
     """
@@ -57,10 +59,10 @@ class Case(msgspec.Struct, eq=False, gc=False):
     request: ModelRequest
     forwarded: Mapping[str, str]
     permit: Permit
-    plan: Plan
     health: HealthView
     affinity: str
     draw: float
+    first: Candidate | None
     started_at: int
     started: float
     deadline: float
@@ -71,6 +73,11 @@ class Case(msgspec.Struct, eq=False, gc=False):
     status: int = CALLER_LEFT
     code: str = ""
     duration_us: int = 0
+
+    @property
+    def plan(self) -> Plan:
+        """Made anew from what it is determined by, each time it is asked for: mostly `first` answers, and nobody asks."""
+        return plan_of(self.permit.survey, self.health, self.affinity, self.draw)
 
     @property
     def outcome(self) -> Outcome:

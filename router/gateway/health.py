@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from router.domain.observations import CredentialRested, TargetEjected, TargetRecovered
 from router.domain.ports import Clock, Observer
-from router.domain.routes import ALL_WELL, Alias, HealthView, Strategy
+from router.domain.routes import ALL_WELL, WATCHING, Alias, HealthView
 
 CONSECUTIVE_FAILURES = 5
 WINDOW = 20
@@ -13,7 +13,6 @@ MIN_SAMPLES = 5
 MAX_REST_S = 60.0
 _RECENT = (1 << WINDOW) - 1
 _LATENCY_WEIGHT = 0.2
-_WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Health:
 
     def view(self, alias: Alias, reach: Iterable[str]) -> HealthView:
         """The state of every target the alias can reach; the shared ALL_WELL where nothing can change the order."""
-        watching = alias.strategy in _WATCHING
+        watching = alias.strategy in WATCHING
         if not self._ejected and not watching:
             return ALL_WELL
         now = self._clock.monotonic()

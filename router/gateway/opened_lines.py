@@ -46,7 +46,7 @@ def _encoded(case: Case, candidate: Candidate, credential: str, postings: tuple[
         member=who.member,
         api=API_NAMES[case.request.api],
         alias=candidate.alias.name,
-        requested_model=case.plan.requested,
+        requested_model=case.permit.requested,
         provider=target.provider,
         target=target.id,
         upstream_model=candidate.upstream_model,

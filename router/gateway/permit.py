@@ -10,7 +10,6 @@ from router.domain.routes import Alias, FallbackReason
 from router.gateway.generation import Generation
 from router.gateway.plan import Survey, choose_alias, survey
 from router.gateway.purses import Funds, Purses
-from router.gateway.turns import Turn, only_turn
 
 MAX_PERMITS = 1024
 """Of one key; a wildcard has more names than anybody should remember."""
@@ -29,11 +28,11 @@ class Permit:
         "generation",
         "hands_over",
         "is_cautious",
+        "requested",
         "rules",
         "survey",
         "terms",
         "total_s",
-        "turn",
         "_funds",
     )
 
@@ -42,8 +41,7 @@ class Permit:
         self.generation = generation
         self.alias = alias
         self.survey: Survey = survey(snapshot, named, api)
-        self.turn: Turn | None = only_turn(generation, self.survey.plan)
-        """The first attempt of its plan, while that is the same every time."""
+        self.requested = self.survey.requested
         self.rules = _rules(principal, alias)
         self.budgets: tuple[Budget, ...] = principal.budgets if alias.budget is None else (*principal.budgets, alias.budget)
         self.total_s = alias.timeouts.total if alias.timeouts else snapshot.server.timeouts.total

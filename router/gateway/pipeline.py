@@ -23,7 +23,7 @@ from router.gateway.generation import Generation
 from router.gateway.health import Health
 from router.gateway.means import Means
 from router.gateway.permit import Permit, permit_for
-from router.gateway.plan import affinity_key, find_alias, plan_of
+from router.gateway.plan import affinity_key, find_alias, first_of
 from router.gateway.purses import OverBudget, Purse
 from router.gateway.retries import RetryBudget
 from router.gateway.settle import Later, Settler
@@ -176,10 +176,10 @@ class Opening(msgspec.Struct, eq=False):
             request,
             self._forwarded,
             permit,
-            plan_of(permit.survey, view, affinity, draw),
             view,
             affinity,
             draw,
+            first_of(permit.survey, view, affinity, draw),
             started_at,
             started,
             started + (total if wanted is None or wanted > total else wanted),

@@ -18,11 +18,13 @@ from router.domain.routes import (
     Affinity,
     Alias,
     Candidate,
+    Dice,
     Exclusion,
     FallbackReason,
     HealthView,
     Plan,
     Target,
+    dice_of,
     order_targets,
 )
 from router.domain.usage import Price
@@ -132,24 +134,23 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """All targets of one alias, as one name and one API find them. `sole` is the plan's part where nothing has to be
-    chosen: at most one target can serve, and it is well."""
+    """All targets of one alias, as one name and one API find them. `able` are those that can serve, `dice` who of them is
+    first."""
 
     alias: Alias
     options: tuple[Option, ...]
-    sole: tuple[Candidate, ...] | None
-    excluded: tuple[Exclusion, ...]
+    able: tuple[Candidate, ...]
+    dice: Dice | None
 
 
 class Survey(msgspec.Struct, frozen=True):
     """Everything of a plan that is known before its request: who could be asked, for the alias itself and for each reason
-    to ask another. `plan` is what it always is while all is well, None where the dice or an affinity may change it."""
+    to ask another."""
 
     alias: Alias
     requested: str
     own: Stock
     typed: Mapping[FallbackReason, tuple[Stock, ...]]
-    plan: Plan | None
 
 
 def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
@@ -157,18 +158,19 @@ def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
     alias, requested = named
     own = _stock(snapshot, alias, requested, OWN, api)
     typed = {reason: tuple(_fallbacks(snapshot, alias, reason, api)) for reason in alias.fallbacks}
-    every = [own, *(stock for stocks in typed.values() for stock in stocks)]
-    plan = None
-    if own.sole is not None and all(stock.sole is not None for stock in every):
-        instead = {reason: tuple(c for s in stocks for c in s.sole or ()) for reason, stocks in typed.items()}
-        plan = Plan(alias, requested, own.sole, instead, tuple(e for stock in every for e in stock.excluded))
-    return Survey(alias, requested, own, typed, plan)
+    return Survey(alias, requested, own, typed)
+
+
+def first_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Candidate | None:
+    """The first of `plan_of`. While all is well it is mostly known without putting the others in order, however many."""
+    dice = found.own.dice
+    if dice is not None and health is ALL_WELL:
+        return found.own.able[dice.throw(draw)]
+    return plan_of(found, health, affinity, draw).first
 
 
 def plan_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Plan:
     """The plan for one request: who is left out for now, and in which order the others are asked."""
-    if found.plan is not None and health is ALL_WELL:
-        return found.plan
     excluded: list[Exclusion] = []
     own = tuple(_ordered(found.own, health, affinity, draw, excluded))
     typed = {
@@ -208,8 +210,7 @@ def _stock(snapshot: Snapshot, alias: Alias, requested: str, via: str, api: Api)
         for t in targets
     )
     able = tuple(option.candidate for option in options if not option.reason)
-    excluded = tuple(Exclusion(option.target, option.reason) for option in options if option.reason)
-    return Stock(alias, options, able if len(able) <= 1 else None, excluded)
+    return Stock(alias, options, able, dice_of(alias, [candidate.target for candidate in able]))
 
 
 def _fallbacks(snapshot: Snapshot, alias: Alias, reason: FallbackReason, api: Api) -> Iterator[Stock]:

@@ -62,7 +62,7 @@ class Settler:
 
 
 def _entry(case: Case) -> LedgerEntry:
-    principal, plan, request, attempts = case.principal, case.plan, case.request, tuple(case.attempts)
+    principal, permit, request, attempts = case.principal, case.permit, case.request, tuple(case.attempts)
     fields, api, stream = request.fields, API_NAMES[request.api], request.stream
     outcome = case.outcome
     first, price_known = None, True
@@ -79,8 +79,8 @@ def _entry(case: Case) -> LedgerEntry:
         principal.key_id,
         principal.key,
         api,
-        plan.alias.name,
-        plan.requested[:MAX_TEXT],
+        permit.alias.name,
+        permit.requested[:MAX_TEXT],
         stream,
         outcome,
         CALLER_LEFT if outcome is Outcome.CANCELLED and not case.code else case.status,
@@ -95,7 +95,7 @@ def _entry(case: Case) -> LedgerEntry:
         _text(fields.user) if fields.user is not None else "",
         case.caller.tags,
         _text(fields.metadata) if fields.metadata is not None else "",
-        case.permit.generation.snapshot.fingerprint,
+        permit.generation.snapshot.fingerprint,
         case.draw,
         f"{api} {'1' if stream else '0'} {len(request.body)} {case.affinity}",
         _health(case.health) if case.health is not ALL_WELL else "",

@@ -41,22 +41,8 @@ class Turn(msgspec.Struct, frozen=True):
     is_rotation: bool = False
 
 
-def only_turn(generation: Generation, plan: Plan | None) -> Turn | None:
-    """The first attempt of a plan that is the same every time; None where there is none, or a choice of credentials."""
-    if plan is None or not plan.candidates:
-        return None
-    candidate = plan.candidates[0]
-    credentials = generation.providers[candidate.target.provider].spec.credentials
-    return Turn(candidate, credentials[0] if credentials else None) if len(credentials) <= 1 else None
-
-
-def first_turn(generation: Generation, plan: Plan, means: Means) -> Turn | None:
-    """The first attempt, None if the plan has nobody to ask."""
-    candidates = plan.candidates or plan.typed.get(FallbackReason.DEFAULT)
-    return _turn_at(candidates[0], generation, means) if candidates else None
-
-
-def _turn_at(candidate: Candidate, generation: Generation, means: Means) -> Turn:
+def turn_at(candidate: Candidate, generation: Generation, means: Means) -> Turn:
+    """An attempt at `candidate`, with one of the credentials that do not rest."""
     credentials = generation.providers[candidate.target.provider].spec.credentials
     if len(credentials) <= 1:
         return Turn(candidate, credentials[0] if credentials else None)
@@ -65,7 +51,7 @@ def _turn_at(candidate: Candidate, generation: Generation, means: Means) -> Turn
 
 
 class Turns:
-    """The order of one request's attempts after its `first_turn`: own targets, then the fallbacks that fit, then a second
+    """The order of one request's attempts after the first one: own targets, then the fallbacks that fit, then a second
     visit after a pause.
 
     At most `max_attempts` targets are called; another credential of the same provider
@@ -127,7 +113,7 @@ class Turns:
         return self._turn(self._queue.popleft()) if self._queue else None
 
     def _turn(self, candidate: Candidate) -> Turn:
-        return _turn_at(candidate, self._generation, self._means)
+        return turn_at(candidate, self._generation, self._means)
 
     def _other_credential(self, turn: Turn) -> Credential | None:
         spec = self._generation.providers[turn.candidate.target.provider].spec

@@ -101,7 +101,7 @@ def answer_lines(answer: Answer, *, explain: bool) -> str:
     if explain:
         more += f"X-Router-Explain: {explained(case)}\r\n"
     return (
-        f"X-Request-Id: {case.caller.request_id}\r\nX-Router-Model: {case.plan.requested}\r\n"
+        f"X-Request-Id: {case.caller.request_id}\r\nX-Router-Model: {case.permit.requested}\r\n"
         f"X-Router-Provider: {answer.provider}\r\nX-Router-Attempts: {answer.attempts}\r\n"
         f"X-Router-Decision: {case.id}\r\nContent-Type: {content_type}\r\nServer: {SERVER}\r\n{more}"
         f"{limit_lines(case.reservation.allowance)}{'' if answer.purse is None else budget_lines(answer.purse)}"
@@ -141,7 +141,7 @@ def replay_headers(kept: KeptAnswer, request_id: str) -> dict[str, str]:
 def receipt_headers(case: Case) -> dict[str, str]:
     """What an error answer to an admitted request carries."""
     headers = {
-        "X-Router-Model": case.plan.requested,
+        "X-Router-Model": case.permit.requested,
         "X-Router-Attempts": str(len(case.attempts)),
         "X-Router-Decision": case.id,
     }

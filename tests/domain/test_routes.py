@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 from router.domain.requests import Kind
 from router.domain.routes import (
     ALL_WELL,
+    Affinity,
     Alias,
     HealthView,
     Strategy,
     Target,
+    dice_of,
     first_choice_chances,
     order_targets,
     weighted_order,
@@ -40,14 +43,14 @@ def order(of: Alias, draw: float = 0.5, health: HealthView = ALL_WELL, key: str 
 def test_weights_are_the_chances_of_being_first() -> None:
     targets = [target("a", 80), target("b", 20)]
     steps = 10_000
-    first = Counter(weighted_order(targets, i / steps)[0].provider for i in range(steps))
+    first = Counter(weighted_order(targets, i / steps)[0][0].provider for i in range(steps))
     assert first == {"a": 8000, "b": 2000}
 
 
 def test_the_second_place_is_drawn_by_weight_among_the_rest() -> None:
     targets = [target("a", 50), target("b", 30), target("c", 20)]
     steps = 30_000
-    orders = Counter("".join(names(weighted_order(targets, (i + 0.5) / steps))) for i in range(steps))
+    orders = Counter("".join(names(weighted_order(targets, (i + 0.5) / steps)[0])) for i in range(steps))
     assert orders["abc"] / steps == pytest.approx(0.5 * 0.6, abs=0.01)
     assert orders["acb"] / steps == pytest.approx(0.5 * 0.4, abs=0.01)
     assert orders["bac"] / steps == pytest.approx(0.3 * 5 / 7, abs=0.01)
@@ -56,7 +59,44 @@ def test_the_second_place_is_drawn_by_weight_among_the_rest() -> None:
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=8), st.floats(0, 1, exclude_max=True))
 def test_every_target_is_in_the_order_once(weights: list[int], draw: float) -> None:
     targets = [target(str(i), w) for i, w in enumerate(weights)]
-    assert sorted(names(weighted_order(targets, draw))) == sorted(names(targets))
+    assert sorted(names(weighted_order(targets, draw)[0])) == sorted(names(targets))
+
+
+_MANY = st.lists(
+    st.builds(
+        lambda weight, priority, cost: target("t", weight, priority, Price(cost, cost) if cost else None),
+        *(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)),
+    ),
+    min_size=1,
+    max_size=12,
+)
+_DRAWS = st.one_of(
+    st.floats(0, 1, exclude_max=True), st.builds(lambda a, b: a / (a + b), st.integers(0, 40), st.integers(1, 40))
+)
+
+
+@given(_MANY, _DRAWS, st.sampled_from([Strategy.WEIGHTED, Strategy.PRIORITY, Strategy.COST]))
+def test_the_dice_know_the_first_without_the_others(targets: list[Target], draw: float, strategy: Strategy) -> None:
+    of = alias(*(replace(each, id=f"{i}") for i, each in enumerate(targets)), strategy=strategy)
+    dice = dice_of(of, of.targets)
+    assert dice is not None
+    total = sum(each.weight for each in targets)
+    for at in (draw, *(edge / total for edge in range(total))):
+        assert of.targets[dice.throw(at)] == order_targets(of, of.targets, ALL_WELL, at, "")[0]
+
+
+def test_dice_do_not_decide_where_more_than_the_draw_does() -> None:
+    two = (target("a"), target("b"))
+    assert dice_of(alias(), ()) is None
+    assert [dice_of(alias(*two, strategy=each), two) for each in (Strategy.LEAST_BUSY, Strategy.LATENCY)] == [None, None]
+    assert dice_of(replace(alias(*two), affinity=Affinity.KEY), two) is None
+
+
+def test_who_is_first_tells_nothing_of_who_follows_in_the_next_rank() -> None:
+    of = alias(target("a"), target("b"), target("c", priority=1), target("d", priority=1))
+    steps = 4000
+    pairs = Counter("".join(order(of, (i + 0.5) / steps)[::2]) for i in range(steps))
+    assert pairs == dict.fromkeys(("ac", "ad", "bc", "bd"), steps // 4)
 
 
 def test_a_target_of_weight_zero_is_only_a_last_resort() -> None:

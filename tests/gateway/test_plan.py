@@ -8,7 +8,7 @@ from router.domain.errors import InvalidRequest, ModelNotFound, ModelRequired
 from router.domain.identity import ModelSet
 from router.domain.requests import Api, Kind
 from router.domain.routes import ALL_WELL, Affinity, Alias, FallbackReason, HealthView, Plan, Target
-from router.gateway.plan import affinity_key, choose_alias, make_plan
+from router.gateway.plan import affinity_key, choose_alias, first_of, make_plan, survey
 from tests.gateway.fakes import chat, principal, snapshot, spec
 
 
@@ -117,6 +117,18 @@ def test_fallbacks_are_followed_to_their_own_fallbacks() -> None:
 def test_the_same_arguments_make_the_same_plan() -> None:
     of = alias("a", "p", "q", "r")
     assert plan_of(of, draw=0.3) == plan_of(of, draw=0.3)
+
+
+@pytest.mark.parametrize("health", [ALL_WELL, HealthView(ejected=frozenset({"p/m-p"}))])
+@pytest.mark.parametrize("draw", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("speaks", [True, False])
+def test_whom_live_traffic_asks_first_is_the_first_of_the_plan(health: HealthView, draw: float, speaks: bool) -> None:
+    fallbacks = {FallbackReason.DEFAULT: ("b",)}
+    of = alias("a", "p", "q", "r", fallbacks=fallbacks) if speaks else alias("a", "chatty", fallbacks=fallbacks)
+    snap = snapshot(of, alias("b", "s"), providers=[spec("chatty", apis=frozenset({Api.CHAT}))])
+    first = first_of(survey(snap, (of, "a"), Api.RESPONSES), health, "", draw)
+    assert first == make_plan(snap, health, (of, "a"), Api.RESPONSES, draw).first
+    assert first is not None and first.target.provider in ("pqr" if speaks else "s")
 
 
 def test_conversation_affinity_holds_while_the_conversation_grows() -> None:
