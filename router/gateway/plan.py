@@ -134,23 +134,22 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Stock(msgspec.Struct, frozen=True):
-    """All targets of one alias, as one name and one API find them. `able` are those that can serve, `dice` who of them is
-    first."""
+    """All targets of one alias, as one name and one API find them."""
 
     alias: Alias
     options: tuple[Option, ...]
-    able: tuple[Candidate, ...]
-    dice: Dice | None
 
 
 class Survey(msgspec.Struct, frozen=True):
     """Everything of a plan that is known before its request: who could be asked, for the alias itself and for each reason
-    to ask another."""
+    to ask another. `able` are the alias's own that can serve, `dice` say which of them is first while all is well."""
 
     alias: Alias
     requested: str
     own: Stock
     typed: Mapping[FallbackReason, tuple[Stock, ...]]
+    able: tuple[Candidate, ...]
+    dice: Dice | None
 
 
 def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
@@ -158,14 +157,15 @@ def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
     alias, requested = named
     own = _stock(snapshot, alias, requested, OWN, api)
     typed = {reason: tuple(_fallbacks(snapshot, alias, reason, api)) for reason in alias.fallbacks}
-    return Survey(alias, requested, own, typed)
+    able = tuple(option.candidate for option in own.options if not option.reason)
+    return Survey(alias, requested, own, typed, able, dice_of(alias, [candidate.target for candidate in able]))
 
 
 def first_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Candidate | None:
     """The first of `plan_of`. While all is well it is mostly known without putting the others in order, however many."""
-    dice = found.own.dice
+    dice = found.dice
     if dice is not None and health is ALL_WELL:
-        return found.own.able[dice.throw(draw)]
+        return found.able[dice.throw(draw)]
     return plan_of(found, health, affinity, draw).first
 
 
@@ -209,8 +209,7 @@ def _stock(snapshot: Snapshot, alias: Alias, requested: str, via: str, api: Api)
         Option(t, Candidate(t, alias, _upstream_model(alias, t, requested), via), _why_not(snapshot, t, api))
         for t in targets
     )
-    able = tuple(option.candidate for option in options if not option.reason)
-    return Stock(alias, options, able, dice_of(alias, [candidate.target for candidate in able]))
+    return Stock(alias, options)
 
 
 def _fallbacks(snapshot: Snapshot, alias: Alias, reason: FallbackReason, api: Api) -> Iterator[Stock]:
