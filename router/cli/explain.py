@@ -24,13 +24,11 @@ from router.domain.errors import InvalidRequest, ModelNotFound
 from router.domain.identity import EVERY_MODEL, Principal
 from router.domain.limits import LimitRule, LimitScope
 from router.domain.requests import API_KIND, API_SCOPE, Api, ModelRequest, parse_request
-from router.domain.routes import ALL_WELL, Affinity, Alias, FallbackReason, HealthView, Strategy
+from router.domain.routes import ALL_WELL, WATCHING, Affinity, Alias, FallbackReason, HealthView
 from router.gateway.authenticate import principal_of
 from router.gateway.generation import Generation
 from router.gateway.plan import affinity_key, choose_alias, find_alias, make_plan
 from router.storage.keys import Keys
-
-_WATCHING = frozenset({Strategy.LEAST_BUSY, Strategy.LATENCY})
 
 
 @click.command()
@@ -126,15 +124,15 @@ def view_of(report: Mapping[str, Any], alias: Alias, reach: tuple[str, ...]) -> 
     """The daemon's view of an alias from what it reports of each target: `gateway.health.Health.view` in its words."""
     known = {target: report[target] for target in reach if target in report}
     out = [target for target, seen in known.items() if seen["state"] != "up"]
-    watching = alias.strategy in _WATCHING
-    if not out and not watching:
+    is_watching = alias.strategy in WATCHING
+    if not out and not is_watching:
         return ALL_WELL
     trial = frozenset(t for t in out if known[t]["state"] == "half_open" and not known[t].get("on_trial"))
     ejected, shaky = frozenset(out) - trial, frozenset[str]()
     if ejected and len(ejected) == len(set(reach)):
         last = min(ejected, key=lambda t: float(known[t].get("ejected_s", 0.0)))
         shaky, ejected = frozenset((last,)), ejected - {last}
-    if not watching:
+    if not is_watching:
         return HealthView(ejected, trial, shaky)
     busy = {target: int(seen["busy"]) for target, seen in known.items()}
     return HealthView(ejected, trial, shaky, busy, {t: float(seen["latency_ms"]) for t, seen in known.items()})

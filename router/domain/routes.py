@@ -153,19 +153,23 @@ class Alias:
         return self.name.endswith("*")
 
 
-@dataclass(frozen=True, slots=True)
-class HealthView:
+class HealthView(msgspec.Struct, frozen=True):
     """What the router believes about targets at one moment, by target id.
 
     `ejected` are not tried; `trial` are half-open and may be tried by this one request; `shaky` are ill but kept because
-    nothing else is left: tried first time, never retried. `forced` targets fail without being called (rehearsal).
+    nothing else is left: tried first time, never retried. `busy` and `latency_ms` are for strategies that go by them.
     """
 
     ejected: frozenset[str] = frozenset()
     trial: frozenset[str] = frozenset()
     shaky: frozenset[str] = frozenset()
-    busy: Mapping[str, int] = field(default_factory=dict)
-    latency_ms: Mapping[str, float] = field(default_factory=dict)
+    busy: Mapping[str, int] = {}
+    latency_ms: Mapping[str, float] = {}
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nobody is left out, or comes first, for its health."""
+        return not (self.ejected or self.trial or self.shaky)
 
 
 ALL_WELL = HealthView()
@@ -219,8 +223,8 @@ def order_targets(
 
 
 class Dice(msgspec.Struct, frozen=True):
-    """Who is first of some targets while all is well, by the draw alone: the places of those that can be, and the sums of
-    their weights up to each."""
+    """Who is first of some targets, by the draw alone: the places of those that can be, and the sums of their weights up to
+    each."""
 
     places: tuple[int, ...]
     sums: tuple[int, ...]
@@ -231,14 +235,15 @@ class Dice(msgspec.Struct, frozen=True):
         return self.places[bisect_right(sums, draw * sums[-1], hi=len(sums) - 1)]
 
 
-def dice_of(alias: Alias, targets: Sequence[Target]) -> Dice | None:
-    """None where nobody can be first, or where more than the draw decides."""
-    if not targets or alias.affinity is not Affinity.NONE or alias.strategy in WATCHING:
-        return None
-    ids = {id(t) for t in _tied_first(alias.strategy, targets, ALL_WELL)}
-    tied = [(place, t.weight) for place, t in enumerate(targets) if id(t) in ids]
-    able = [(place, weight) for place, weight in tied if weight > 0] or [(tied[0][0], 1)]
-    return Dice(tuple(place for place, _ in able), tuple(accumulate(weight for _, weight in able)))
+def dice_of(strategy: Strategy, targets: Sequence[Target], health: HealthView) -> Dice:
+    """The dice for at least one target, in a view that is well, without an affinity."""
+    ranks = [*map(_ranking(strategy, health), targets)]
+    best = min(ranks)
+    tied = [place for place, rank in enumerate(ranks) if rank == best]
+    able = [place for place in tied if targets[place].weight > 0]
+    if len(able) <= 1 or strategy is Strategy.PRIORITY:
+        return Dice((tied[0],) if strategy is Strategy.PRIORITY or not able else (able[0],), (1,))
+    return Dice(tuple(able), tuple(accumulate([targets[place].weight for place in able])))
 
 
 def _by_strategy(strategy: Strategy, targets: Sequence[Target], health: HealthView, draw: float) -> list[Target]:

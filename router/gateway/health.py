@@ -1,6 +1,6 @@
 """What the gateway has learnt about its targets and credentials from calling them; the plan sees it as a HealthView."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from router.domain.observations import CredentialRested, TargetEjected, TargetRecovered
@@ -65,9 +65,12 @@ class Health:
 
     def view(self, alias: Alias, reach: Iterable[str]) -> HealthView:
         """The state of every target the alias can reach; the shared ALL_WELL where nothing can change the order."""
-        watching = alias.strategy in WATCHING
-        if not self._ejected and not watching:
+        is_watching = alias.strategy in WATCHING
+        if not self._ejected and not is_watching:
             return ALL_WELL
+        busy, latency_ms = self._watched(reach) if is_watching else ({}, {})
+        if not self._ejected:
+            return HealthView(busy=busy, latency_ms=latency_ms)
         now = self._clock.monotonic()
         ids = tuple(reach)
         out = [i for i in ids if i in self._ejected]
@@ -77,10 +80,12 @@ class Health:
         if ejected and len(ejected) == len(set(ids)):
             last = max(ejected, key=lambda i: self._records[i].ejected_at)
             shaky, ejected = frozenset((last,)), ejected - {last}
-        if not watching:
-            return HealthView(ejected, trial, shaky) if out else ALL_WELL
-        known = [(i, self._records[i]) for i in ids if i in self._records]
-        return HealthView(ejected, trial, shaky, {i: r.busy for i, r in known}, {i: r.latency_ms for i, r in known})
+        return HealthView(ejected, trial, shaky, busy, latency_ms) if out or is_watching else ALL_WELL
+
+    def _watched(self, reach: Iterable[str]) -> tuple[Mapping[str, int], Mapping[str, float]]:
+        """Requests under way, and latencies."""
+        known = [(i, self._records[i]) for i in reach if i in self._records]
+        return {i: r.busy for i, r in known}, {i: r.latency_ms for i, r in known}
 
     def _may_be_tried(self, target: str, now: float) -> bool:
         record = self._records[target]

@@ -15,6 +15,7 @@ from router.domain.identity import Principal
 from router.domain.requests import API_KIND, Api, Kind, ModelRequest
 from router.domain.routes import (
     ALL_WELL,
+    WATCHING,
     Affinity,
     Alias,
     Candidate,
@@ -142,7 +143,8 @@ class Stock(msgspec.Struct, frozen=True):
 
 class Survey(msgspec.Struct, frozen=True):
     """Everything of a plan that is known before its request: who could be asked, for the alias itself and for each reason
-    to ask another. `able` are the alias's own that can serve, `dice` say which of them is first while all is well."""
+    to ask another. `able` are the alias's own that can serve; `dice` say which of them is first while all is well, None
+    where that takes more than the draw."""
 
     alias: Alias
     requested: str
@@ -158,15 +160,19 @@ def survey(snapshot: Snapshot, named: tuple[Alias, str], api: Api) -> Survey:
     own = _stock(snapshot, alias, requested, OWN, api)
     typed = {reason: tuple(_fallbacks(snapshot, alias, reason, api)) for reason in alias.fallbacks}
     able = tuple(option.candidate for option in own.options if not option.reason)
-    return Survey(alias, requested, own, typed, able, dice_of(alias, [candidate.target for candidate in able]))
+    is_by_draw = able and alias.affinity is _NO_AFFINITY and alias.strategy not in WATCHING
+    dice = dice_of(alias.strategy, [candidate.target for candidate in able], ALL_WELL) if is_by_draw else None
+    return Survey(alias, requested, own, typed, able, dice)
 
 
 def first_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Candidate | None:
-    """The first of `plan_of`. While all is well it is mostly known without putting the others in order, however many."""
-    dice = found.dice
-    if dice is not None and health is ALL_WELL:
-        return found.able[dice.throw(draw)]
-    return plan_of(found, health, affinity, draw).first
+    """The first of `plan_of`. While all is well it is known without putting the others in order."""
+    dice, able = found.dice, found.able
+    if dice is None or health is not ALL_WELL:
+        if affinity or not able or not health.is_well:
+            return plan_of(found, health, affinity, draw).first
+        dice = dice_of(found.alias.strategy, [candidate.target for candidate in able], health)
+    return able[dice.throw(draw)]
 
 
 def plan_of(found: Survey, health: HealthView, affinity: str, draw: float) -> Plan:

@@ -9,7 +9,7 @@ from router.domain.ledger import LedgerEntry, Outcome
 from router.domain.observations import Failure, RequestsFinished
 from router.domain.ports import Clock, Ledger, Observer
 from router.domain.requests import API_NAMES
-from router.domain.routes import ALL_WELL, HealthView
+from router.domain.routes import HealthView
 from router.gateway.case import CALLER_LEFT, Case
 
 MAX_TEXT = 1024
@@ -98,7 +98,7 @@ def _entry(case: Case) -> LedgerEntry:
         permit.generation.snapshot.fingerprint,
         case.draw,
         f"{api} {'1' if stream else '0'} {len(request.body)} {case.affinity}",
-        _health(case.health) if case.health is not ALL_WELL else "",
+        "" if case.health.is_well else _health(case.health),
         principal.member,
     )
 

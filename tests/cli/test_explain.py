@@ -230,7 +230,7 @@ class Deaf:
     def emit(self, observation: Observation) -> None: ...
 
 
-@pytest.mark.parametrize("strategy", [Strategy.WEIGHTED, Strategy.LEAST_BUSY])
+@pytest.mark.parametrize("strategy", [Strategy.WEIGHTED, Strategy.LEAST_BUSY, Strategy.LATENCY])
 @pytest.mark.parametrize("states", list(product(["up", "ill", "due", "tried"], repeat=3)))
 def test_the_view_is_rebuilt_from_the_report_as_the_daemon_has_it(strategy: Strategy, states: tuple[str, ...]) -> None:
     clock = StillClock()

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from router.domain.requests import Kind
 from router.domain.routes import (
     ALL_WELL,
-    Affinity,
     Alias,
     HealthView,
     Strategy,
@@ -70,26 +69,17 @@ _MANY = st.lists(
     min_size=1,
     max_size=12,
 )
-_DRAWS = st.one_of(
-    st.floats(0, 1, exclude_max=True), st.builds(lambda a, b: a / (a + b), st.integers(0, 40), st.integers(1, 40))
-)
 
 
-@given(_MANY, _DRAWS, st.sampled_from([Strategy.WEIGHTED, Strategy.PRIORITY, Strategy.COST]))
+@given(_MANY, st.floats(0, 1, exclude_max=True), st.sampled_from(Strategy))
 def test_the_dice_know_the_first_without_the_others(targets: list[Target], draw: float, strategy: Strategy) -> None:
     of = alias(*(replace(each, id=f"{i}") for i, each in enumerate(targets)), strategy=strategy)
-    dice = dice_of(of, of.targets)
-    assert dice is not None
+    some = {each.id: number % 2 for number, each in enumerate(of.targets) if number % 3}
+    health = HealthView(busy=some, latency_ms={known: 100.0 * value for known, value in some.items()})
+    dice = dice_of(strategy, of.targets, health)
     total = sum(each.weight for each in targets)
     for at in (draw, *(edge / total for edge in range(total))):
-        assert of.targets[dice.throw(at)] == order_targets(of, of.targets, ALL_WELL, at, "")[0]
-
-
-def test_dice_do_not_decide_where_more_than_the_draw_does() -> None:
-    two = (target("a"), target("b"))
-    assert dice_of(alias(), ()) is None
-    assert [dice_of(alias(*two, strategy=each), two) for each in (Strategy.LEAST_BUSY, Strategy.LATENCY)] == [None, None]
-    assert dice_of(replace(alias(*two), affinity=Affinity.KEY), two) is None
+        assert of.targets[dice.throw(at)] == order_targets(of, of.targets, health, at, "")[0]
 
 
 def test_who_is_first_tells_nothing_of_who_follows_in_the_next_rank() -> None:
