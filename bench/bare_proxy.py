@@ -4,11 +4,11 @@ No authentication, no parsing, no accounting; event streams are relayed as they 
 """
 
 import argparse
-import asyncio
-import signal
 
 import uvloop
 from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
+
+from bench.serving import serve
 
 
 class Relay:
@@ -36,12 +36,7 @@ class Relay:
             return stream
 
 
-async def serve(port: int, origin: str) -> None:
-    """Relay on loopback until SIGTERM."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
+async def relay(port: int, origin: str) -> None:
     # What a session adds or decodes by itself is work that a relay of bytes does not need.
     session = ClientSession(
         connector=TCPConnector(limit=0, keepalive_timeout=3600),
@@ -50,11 +45,7 @@ async def serve(port: int, origin: str) -> None:
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
     )
     async with session:
-        server = web.Server(Relay(origin, session).handle, access_log=None, keepalive_timeout=3600)
-        listener = await loop.create_server(server, "127.0.0.1", port, backlog=4096)
-        await stopped.wait()
-        listener.close()
-        await server.shutdown(1.0)
+        await serve(port, Relay(origin, session).handle)
 
 
 if __name__ == "__main__":
@@ -62,4 +53,4 @@ if __name__ == "__main__":
     arguments.add_argument("--port", type=int, required=True)
     arguments.add_argument("--origin", required=True)
     given = arguments.parse_args()
-    uvloop.run(serve(given.port, given.origin))
+    uvloop.run(relay(given.port, given.origin))

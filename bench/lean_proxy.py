@@ -2,12 +2,11 @@
 nothing between. What routerd takes above it is what its features take."""
 
 import argparse
-import asyncio
-import signal
 
 import uvloop
 from aiohttp import web
 
+from bench.serving import serve
 from router.domain.flow import pieces_of
 from router.domain.routes import Timeouts
 from router.domain.upstream import Destination, UpstreamCall
@@ -45,18 +44,9 @@ class LeanRelay:
             answer.close()
 
 
-async def serve(port: int, url: str) -> None:
-    """Relay on loopback until SIGTERM."""
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stopped.set)
+async def relay(port: int, url: str) -> None:
     transport = Http1Transport()
-    server = web.Server(LeanRelay(url, transport).handle, access_log=None, keepalive_timeout=3600)
-    listener = await loop.create_server(server, "127.0.0.1", port, backlog=4096)
-    await stopped.wait()
-    listener.close()
-    await server.shutdown(1.0)
+    await serve(port, LeanRelay(url, transport).handle)
     await transport.close()
 
 
@@ -65,4 +55,4 @@ if __name__ == "__main__":
     arguments.add_argument("--port", type=int, required=True)
     arguments.add_argument("--url", required=True)
     given = arguments.parse_args()
-    uvloop.run(serve(given.port, given.url))
+    uvloop.run(relay(given.port, given.url))

@@ -236,14 +236,14 @@ class Dice(msgspec.Struct, frozen=True):
 
 
 def dice_of(strategy: Strategy, targets: Sequence[Target], health: HealthView) -> Dice:
-    """The dice for at least one target, in a view that is well, without an affinity."""
+    """The dice for at least one target, without an affinity. Those left out for their health are not among them."""
     ranks = [*map(_ranking(strategy, health), targets)]
     best = min(ranks)
     tied = [place for place, rank in enumerate(ranks) if rank == best]
     able = [place for place in tied if targets[place].weight > 0]
-    if len(able) <= 1 or strategy is Strategy.PRIORITY:
-        return Dice((tied[0],) if strategy is Strategy.PRIORITY or not able else (able[0],), (1,))
-    return Dice(tuple(able), tuple(accumulate([targets[place].weight for place in able])))
+    if strategy is Strategy.PRIORITY or not able:
+        able = tied[:1]
+    return Dice(tuple(able), tuple(accumulate([max(targets[place].weight, 1) for place in able])))
 
 
 def _by_strategy(strategy: Strategy, targets: Sequence[Target], health: HealthView, draw: float) -> list[Target]:
@@ -298,23 +298,14 @@ def weighted_order(targets: Sequence[Target], draw: float) -> tuple[list[Target]
 
 def first_choice_chances(alias: Alias, targets: Sequence[Target], health: HealthView) -> dict[str, float]:
     """The chance of each target id to be tried first, over all draws: what `explain` prints."""
-    if not targets:
-        return {}
-    groups = _tied_first(alias.strategy, targets, health)
-    total = sum(max(t.weight, 0) for t in groups)
     chances = dict.fromkeys((t.id for t in targets), 0.0)
-    for target in groups:
-        chances[target.id] += max(target.weight, 0) / total if total else (1.0 if target is groups[0] else 0.0)
+    pool = [t for t in targets if t.id in health.trial] or targets
+    if pool:
+        dice, below = dice_of(alias.strategy, pool, health), 0
+        for place, up_to in zip(dice.places, dice.sums, strict=True):
+            chances[pool[place].id] += (up_to - below) / dice.sums[-1]
+            below = up_to
     return chances
-
-
-def _tied_first(strategy: Strategy, targets: Sequence[Target], health: HealthView) -> list[Target]:
-    on_trial = [t for t in targets if t.id in health.trial]
-    pool = on_trial or list(targets)
-    rank = _ranking(strategy, health)
-    best = min(map(rank, pool))
-    tied = [t for t in pool if rank(t) == best]
-    return tied[:1] if strategy is Strategy.PRIORITY else tied
 
 
 def _price_rank(target: Target) -> int:

@@ -31,12 +31,6 @@ class _Record:
     busy: int = 0
     latency_ms: float = 0.0
 
-    def note_failure(self) -> None:
-        self.recent = (self.recent << 1 | 1) & _RECENT
-        if self.samples < WINDOW:
-            self.samples += 1
-        self.consecutive += 1
-
     def is_ill(self) -> bool:
         if self.consecutive >= CONSECUTIVE_FAILURES:
             return True
@@ -127,7 +121,10 @@ class Health:
     def failed(self, target: str, reason: str, *, rest_s: float | None = None) -> None:
         """Count a failure. `rest_s` (a provider's Retry-After) ejects at once for that long, at most a minute."""
         record = self._records.setdefault(target, _Record())
-        record.note_failure()
+        record.recent = (record.recent << 1 | 1) & _RECENT
+        record.consecutive += 1
+        if record.samples < WINDOW:
+            record.samples += 1
         record.is_found_dead = False
         if rest_s is not None:
             self._eject(target, record, reason, min(rest_s, MAX_REST_S))

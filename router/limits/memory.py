@@ -80,14 +80,11 @@ class MemoryLimiter:
         now_us = int(self._clock.monotonic() * 1e6)
         if now_us >= self._table.due_us:
             self._table.forget_idle(now_us)
-        windows, horizon = self._table.windows, now_us - WINDOW_US
         checked: list[_Checked] = []
         for rule in rules:
-            key, limit = rule.key, rule.limits.tokens
-            window = windows[key] if key in windows else self._table.remember(key, now_us)
-            oldest = window.oldest
-            if oldest is not None and oldest.last_us <= horizon:
-                window.expire(now_us)
+            window = self._table.windows.get(rule.key) or self._table.remember(rule.key, now_us)
+            window.expire(now_us)
+            limit = rule.limits.tokens
             checked.append((rule, window, tokens if limit is None or tokens <= limit else limit))
         return HeldReservation(UNLIMITED, _held(checked, now_us))
 
